@@ -1,0 +1,30 @@
+# lighter's short commands. The build itself is meson's; what a target needs is installed by tools/setup.
+BUILD ?= build
+PREFIX ?= /usr/local
+
+.PHONY: all demo test install clean format
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) lighter
+
+$(BUILD)/build.ninja:
+	@command -v meson >/dev/null || { echo "meson is missing; 'tools/setup build' installs what a build needs (as root)"; exit 1; }
+	meson setup $(BUILD) --prefix=$(PREFIX) $(MESON_FLAGS)
+
+demo:
+	tools/setup build demo
+	$(MAKE) all
+	tools/demo $(BUILD)/lighter
+
+test:
+	tools/setup build demo test
+	tools/test $(BUILD)
+
+install: all
+	install -D -m 0755 $(BUILD)/lighter $(DESTDIR)$(PREFIX)/bin/lighter
+
+format:
+	clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')
+
+clean:
+	rm -rf $(BUILD)

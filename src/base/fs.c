@@ -1,0 +1,303 @@
+/*
+ * base/fs.c - files by directory descriptor.
+ */
+#include "base/fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+
+bool fs_write_all(int fd, const void *bytes, size_t n, Err *e)
+{
+    const char *p = bytes;
+    while (n) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return err_errno(e, ERR_STORE, "write");
+        p += w;
+        n -= (size_t)w;
+    }
+    return true;
+}
+
+bool fs_read_all(int fd, size_t max, Buf *b, Err *e)
+{
+    size_t start = b->len;
+    for (;;) {
+        char *p = buf_reserve(b, 16 << 10);
+        ssize_t n = read(fd, p, 16 << 10);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, ERR_STORE, "read");
+        if (n == 0)
+            return true;
+        b->len += (size_t)n;
+        b->ptr[b->len] = 0;
+        if (b->len - start > max)
+            return err_set(e, ERR_STORE, "larger than the limit of %zu bytes", max);
+    }
+}
+
+bool fs_read_file(int dirfd, const char *path, size_t max, Buf *b, Err *e)
+{
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "open '%s'", path);
+    if (!fs_read_all(fd, max, b, e))
+        return err_wrap(e, "'%s'", path);
+    return true;
+}
+
+bool fs_write_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e)
+{
+    scoped(fd) int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "create '%s'", path);
+    if (!fs_write_all(fd, bytes, n, e))
+        return err_wrap(e, "'%s'", path);
+    return true;
+}
+
+bool fs_replace_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e)
+{
+    scoped(buf) Buf tmp = BUF_INIT;
+    buf_printf(&tmp, "%s.tmp", path);
+    if (!fs_write_file(dirfd, tmp.ptr, bytes, n, e))
+        return false;
+    if (renameat(dirfd, tmp.ptr, dirfd, path) < 0) {
+        err_errno(e, ERR_STORE, "rename to '%s'", path);
+        (void)unlinkat(dirfd, tmp.ptr, 0);
+        return false;
+    }
+    return true;
+}
+
+bool fs_mkdirs(int dirfd, const char *path, Err *e)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    buf_puts(&b, path);
+    for (size_t i = 1; i <= b.len; i++) {
+        if (b.ptr[i] != '/' && b.ptr[i] != 0)
+            continue;
+        char c = b.ptr[i];
+        b.ptr[i] = 0;
+        if (mkdirat(dirfd, b.ptr, 0755) < 0 && errno != EEXIST)
+            return err_errno(e, ERR_STORE, "create directory '%s'", b.ptr);
+        b.ptr[i] = c;
+    }
+    return true;
+}
+
+static bool remove_children(int dirfd, const char *path, Err *e)
+{
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        /* Go's module cache has read-only directories; their owner may open them again. */
+        if (errno != EACCES || fchmodat(dirfd, path, 0700, 0) < 0)
+            return err_errno(e, ERR_STORE, "open directory '%s'", path);
+        fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            return err_errno(e, ERR_STORE, "open directory '%s'", path);
+    }
+    int again = dup(fd);
+    DIR *d = again < 0 ? NULL : fdopendir(again);
+    if (!d)
+        return err_errno(e, ERR_STORE, "read directory '%s'", path);
+    bool ok = true;
+    for (struct dirent *de; ok && (de = readdir(d));) {
+        if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
+            continue;
+        if (de->d_type != DT_DIR && unlinkat(fd, de->d_name, 0) == 0)
+            continue;
+        if (de->d_type != DT_DIR && errno == EACCES && fchmod(fd, 0700) == 0 &&
+            unlinkat(fd, de->d_name, 0) == 0)
+            continue;
+        ok = fs_remove_tree(fd, de->d_name, e);
+    }
+    closedir(d);
+    return ok;
+}
+
+bool fs_remove_tree(int dirfd, const char *path, Err *e)
+{
+    if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
+        return true;
+    if (errno != EISDIR && errno != EPERM && errno != EACCES)
+        return err_errno(e, ERR_STORE, "remove '%s'", path);
+    if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
+        return true;
+    if (!remove_children(dirfd, path, e))
+        return false;
+    if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
+        return true;
+    if (errno == EACCES && fchmod(dirfd, 0700) == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
+        return true;
+    return err_errno(e, ERR_STORE, "remove directory '%s'", path);
+}
+
+bool fs_open_dir(int dirfd, const char *path, int *ret_fd, Err *e)
+{
+    int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "open directory '%s'", path);
+    *ret_fd = fd;
+    return true;
+}
+
+static int open_how(int rootfd, const char *path, int flags, mode_t mode, uint64_t resolve)
+{
+    struct open_how how = {
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+        .mode = (flags & O_CREAT) ? mode : 0,
+        .resolve = resolve,
+    };
+    for (;;) {
+        long fd = syscall(SYS_openat2, rootfd, path, &how, sizeof how);
+        if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
+            return (int)fd;
+    }
+}
+
+int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode)
+{
+    return open_how(rootfd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+int fs_open_beneath(int rootfd, const char *path, int flags, mode_t mode)
+{
+    return open_how(rootfd, path, flags, mode,
+                    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool fs_list(Arena *a, int dirfd, StrList *ret, Err *e)
+{
+    int again = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = again < 0 ? NULL : fdopendir(again);
+    if (!d) {
+        err_errno(e, ERR_STORE, "read directory");
+        if (again >= 0)
+            close(again);
+        return false;
+    }
+    StrList l = {0};
+    for (struct dirent *de; (de = readdir(d));)
+        if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+            strlist_add(a, &l, de->d_name);
+    closedir(d);
+    if (l.n)
+        qsort(l.v, l.n, sizeof *l.v, by_name);
+    *ret = l;
+    return true;
+}
+
+static bool copy_by_read(int in, int out, uint64_t *size, Err *e)
+{
+    char block[64 << 10];
+    for (;;) {
+        ssize_t n = read(in, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, ERR_STORE, "read");
+        if (n == 0)
+            return true;
+        if (!fs_write_all(out, block, (size_t)n, e))
+            return false;
+        *size += (uint64_t)n;
+    }
+}
+
+bool fs_copy_data(int in, int out, uint64_t *ret_size, Err *e)
+{
+    uint64_t size = 0;
+    for (;;) {
+        ssize_t n = copy_file_range(in, NULL, out, NULL, 1 << 30, 0);
+        if (n < 0 && errno == EINTR)
+            continue;
+        /* Other file systems, odd files: the plain way continues where this one stopped. */
+        if (n < 0 || (n == 0 && size == 0)) {
+            if (!copy_by_read(in, out, &size, e))
+                return false;
+            break;
+        }
+        if (n == 0)
+            break;
+        size += (uint64_t)n;
+    }
+    if (ret_size)
+        *ret_size = size;
+    return true;
+}
+
+char *path_clean(Arena *a, const char *path)
+{
+    bool rooted = path[0] == '/';
+    size_t len = strlen(path);
+    char *out = arena_alloc(a, len + 2);
+    size_t w = 0, floor = 0; /* `floor`: what `..` may not remove */
+    if (rooted) {
+        out[w++] = '/';
+        floor = 1;
+    }
+    for (size_t r = 0; r < len;) {
+        while (r < len && path[r] == '/')
+            r++;
+        size_t start = r;
+        while (r < len && path[r] != '/')
+            r++;
+        size_t n = r - start;
+        if (n == 0 || (n == 1 && path[start] == '.'))
+            continue;
+        if (n == 2 && path[start] == '.' && path[start + 1] == '.') {
+            if (w > floor) {
+                while (w > floor && out[w - 1] != '/')
+                    w--;
+                if (w > floor)
+                    w--;
+                continue;
+            }
+            if (rooted)
+                continue;
+        }
+        if (w > 0 && out[w - 1] != '/')
+            out[w++] = '/';
+        memcpy(out + w, path + start, n);
+        w += n;
+        if (n == 2 && !memcmp(path + start, "..", 2))
+            floor = w;
+    }
+    if (w == 0)
+        out[w++] = '.';
+    out[w] = 0;
+    return out;
+}
+
+char *path_join(Arena *a, const char *base, const char *path)
+{
+    if (path[0] == '/')
+        return path_clean(a, path);
+    return path_clean(a, arena_printf(a, "%s/%s", base, path));
+}
+
+const char *path_base(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+uint64_t clock_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}

@@ -1,0 +1,36 @@
+/*
+ * base/json.h - reading hostile JSON and writing JSON that is the same each time.
+ *
+ * jansson parses and prints; these helpers add limits, typed access and the one output form that
+ * enters digests: compact, keys sorted, UTF-8 unescaped.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/defs.h"
+#include "base/err.h"
+#include "base/str.h"
+
+static inline void scoped_json_done(json_t **j)
+{
+    json_decref(*j);
+}
+
+/* json_parse - one JSON document, at most 4 MiB, no duplicate keys. The caller owns *ret. */
+NODISCARD bool json_parse(const char *text, size_t len, json_t **ret, Err *e);
+/* json_text - append the canonical text of `j` to `out`. */
+void json_text(const json_t *j, Buf *out);
+
+/* json_str - the string at `key`, or NULL when absent or of another type; borrowed. */
+const char *json_str(const json_t *obj, const char *key);
+/* json_strlist - the array of strings at `key` in the arena; other types are left out. */
+StrList json_strlist(Arena *a, const json_t *obj, const char *key);
+/* json_set_str - set a string; NULL sets nothing. Invalid UTF-8 is written with U+FFFD, as Go does.
+ */
+void json_set_str(json_t *obj, const char *key, const char *value);
+/* json_string_lossy - a JSON string of any bytes; invalid UTF-8 becomes U+FFFD. */
+json_t *json_string_lossy(const char *value);
+
+#endif

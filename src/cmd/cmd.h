@@ -1,0 +1,36 @@
+/*
+ * cmd/cmd.h - the commands: options in, other rooms called in order, results for people out.
+ *
+ * This is the only room that writes to stdout and the only one that knows all others.
+ */
+#ifndef CMD_CMD_H
+#define CMD_CMD_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/opt.h"
+#include "sandbox/sandbox.h"
+#include "store/store.h"
+
+#define LIGHTER_VERSION "0.1.0"
+
+/* One command. `table` describes its options; `run` gets them parsed. */
+typedef struct Cmd {
+    const char *name;
+    const OptTable *table;
+    size_t opts_size;
+    /* The exit code is ret_code when it returns true, and the error's kind when it does not. */
+    bool (*run)(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e);
+} Cmd;
+
+extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN;
+
+/* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not
+ * touched. */
+NODISCARD bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host, Store **ret,
+                         Err *e);
+
+/* cmd_find - the image a user means, or ERR_USAGE with what to do. */
+NODISCARD bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e);
+
+#endif

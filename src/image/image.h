@@ -1,0 +1,115 @@
+/*
+ * image/image.h - the door of the image room: OCI documents as values.
+ *
+ * In: bytes of a config, manifest or index, from anywhere. Out: typed values. And back: values to
+ * the one canonical text whose digest names the image. It reads no file and keeps nothing.
+ *
+ * Used by: store, source, plan, export, registry, analyze, cmd.  Uses: base.
+ */
+#ifndef IMAGE_IMAGE_H
+#define IMAGE_IMAGE_H
+
+#include "base/arena.h"
+#include "base/digest.h"
+#include "base/str.h"
+#include "image/ref.h"
+
+#define MT_OCI_MANIFEST "application/vnd.oci.image.manifest.v1+json"
+#define MT_OCI_INDEX "application/vnd.oci.image.index.v1+json"
+#define MT_OCI_CONFIG "application/vnd.oci.image.config.v1+json"
+#define MT_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
+#define MT_OCI_LAYER_GZIP "application/vnd.oci.image.layer.v1.tar+gzip"
+#define MT_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
+#define MT_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
+#define MT_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define MT_DOCKER_LAYER_GZIP "application/vnd.docker.image.rootfs.diff.tar.gzip"
+#define MT_DOCKER_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+
+/* The annotation under which a layout names an image. Source: OCI image-spec, annotations. */
+#define ANNOTATION_REF_NAME "org.opencontainers.image.ref.name"
+
+/* Layers one image may have; overlayfs takes 500 directories. */
+enum { IMAGE_MAX_LAYERS = 400 };
+
+typedef enum Compression { COMP_NONE, COMP_GZIP, COMP_ZSTD } Compression;
+
+typedef struct ImageHistory {
+    const char *created; /* RFC 3339, NULL when unknown */
+    const char *created_by, *author, *comment;
+    bool empty_layer;
+} ImageHistory;
+
+/* What runs and how: the "config" member, and the facts around it. Strings are NULL when absent. */
+typedef struct ImageConfig {
+    const char *created, *author, *architecture, *variant, *os, *os_version;
+    const char *user, *workdir, *stop_signal;
+    StrList env, entrypoint, cmd, shell, onbuild;
+    StrList exposed_ports, volumes; /* sets; written sorted */
+    StrList labels;                 /* NAME=VALUE */
+    const char *healthcheck;        /* JSON text, carried from a base unchanged */
+    bool args_escaped;
+    Digest *diff_ids;
+    size_t ndiff;
+    ImageHistory *history;
+    size_t nhistory, history_cap;
+} ImageConfig;
+
+typedef struct Descriptor {
+    const char *media_type;
+    Digest digest;
+    uint64_t size; /* bytes */
+    const char *ref_name;
+    const char *os, *architecture, *variant; /* NULL when no platform is given */
+    bool attestation;                        /* buildx's provenance entries, which are no images */
+} Descriptor;
+
+typedef struct ImageManifest {
+    Descriptor config;
+    Descriptor *layers;
+    size_t nlayer;
+} ImageManifest;
+
+typedef struct ImageIndex {
+    Descriptor *manifests;
+    size_t nmanifest;
+} ImageIndex;
+
+/* image_config_empty - the config of FROM scratch for this machine's platform. */
+ImageConfig image_config_empty(Arena *a);
+/* image_config_clone - lists and history may then be changed without touching `c`. */
+ImageConfig image_config_clone(Arena *a, const ImageConfig *c);
+/*
+ * image_config_parse - read an OCI or Docker image config. Unknown members are dropped, as docker
+ * does. Fails with ERR_STORE. Source: OCI image-spec 1.1, config.md.
+ */
+NODISCARD bool image_config_parse(Arena *a, const char *text, size_t len, ImageConfig *ret, Err *e);
+/* image_config_text - append the canonical text; its SHA-256 is the image ID. */
+void image_config_text(const ImageConfig *c, Buf *out);
+void image_config_add_history(Arena *a, ImageConfig *c, const ImageHistory *h);
+/* set_add - add to a sorted set of strings (ports, volumes). */
+void image_set_add(Arena *a, StrList *set, const char *s);
+
+NODISCARD bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest *ret,
+                                    Err *e);
+/* image_manifest_text - append an OCI manifest with sorted keys. */
+void image_manifest_text(const ImageManifest *m, Buf *out);
+NODISCARD bool image_index_parse(Arena *a, const char *text, size_t len, ImageIndex *ret, Err *e);
+void image_index_text(const ImageIndex *x, Buf *out);
+bool image_is_index(const char *media_type);
+bool image_is_manifest(const char *media_type);
+/* image_layer_compression - by media type; false for one that lighter does not read. */
+bool image_layer_compression(const char *media_type, Compression *ret);
+
+/*
+ * image_chain_id - the name of the file system that the first n layers make.
+ * Source: OCI image-spec 1.1, config.md, "Layer ChainID".
+ */
+void image_chain_id(const Digest *diff_ids, size_t n, Digest *ret);
+
+/* image_arch - GOARCH name of this machine ("amd64"). */
+const char *image_arch(void);
+
+/* image_time - seconds since the epoch as RFC 3339 in UTC, in the arena. */
+char *image_time(Arena *a, int64_t seconds);
+
+#endif

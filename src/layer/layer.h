@@ -1,0 +1,136 @@
+/*
+ * layer/layer.h - the door of the layer room: directories to tar streams, and back.
+ *
+ * Packing: an Upper (what one step wrote, in overlay form) becomes a tar stream whose bytes follow
+ * from its content and the rule for times alone: names sorted, PAX where ustar is too small,
+ * whiteouts as `.wh.`, fixed compression blocks. The stream is hashed, compressed and hashed again
+ * in one pass.
+ *
+ * Unpacking: a stream from outside is hostile. It is read with limits into one directory, and
+ * nothing it says can touch another.
+ *
+ * Used by: snapshot, export, analyze, cache, source, cmd.  Uses: base, tree.
+ */
+#ifndef LAYER_LAYER_H
+#define LAYER_LAYER_H
+
+#include "base/arena.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "tree/tree.h"
+
+/* ---- times
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef enum TimesKind {
+    TIMES_KEEP,  /* whole seconds of the file's own time, as docker */
+    TIMES_CLAMP, /* later ones become `at`: SOURCE_DATE_EPOCH with rewrite-timestamp */
+    TIMES_FIXED, /* all are `at` */
+} TimesKind;
+
+typedef struct LayerTimes {
+    TimesKind kind;
+    int64_t at; /* seconds since the epoch */
+} LayerTimes;
+
+/* 2000-01-01T00:00:00Z, the time of --epoch=content. */
+enum { TIMES_CONTENT = 946684800 };
+
+/* layer_times_text / _parse - the rule as it is kept beside a layer: "keep", "clamp 1700000000",
+ * "fixed 0". */
+char *layer_times_text(Arena *a, LayerTimes t);
+bool layer_times_parse(const char *text, LayerTimes *ret);
+
+/* ---- packing
+ * -------------------------------------------------------------------------------------------- */
+
+typedef enum LayerPacking { PACK_NOTHING, PACK_PLAIN, PACK_GZIP } LayerPacking;
+
+typedef struct LayerFacts {
+    Digest diff_id;
+    uint64_t size; /* bytes of the tar stream */
+    Digest packed; /* equal to diff_id for PACK_PLAIN, unset for PACK_NOTHING */
+    uint64_t packed_size;
+} LayerFacts;
+
+/*
+ * layer_pack - write the layer that the directory `upper` stands for.
+ *
+ *   upper    directory fd; -1 is a layer without entries
+ *   how      PACK_NOTHING only hashes; `outfd` is then unused
+ *   nthread  threads that compress; the bytes do not depend on it
+ *
+ * Fails with ERR_STORE (I/O) or ERR_STEP (a name no layer can hold). Source: OCI image-spec 1.1,
+ * layer.md.
+ */
+NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd,
+                          unsigned nthread, LayerFacts *ret, Err *e);
+
+/* ---- reading streams
+ * ------------------------------------------------------------------------------------ */
+
+typedef struct LayerIn LayerIn;
+
+/* How the bytes of a stream are packed; LAYER_SNIFF looks at the first ones. */
+typedef enum LayerFormat { LAYER_PLAIN, LAYER_GZIP, LAYER_ZSTD, LAYER_SNIFF } LayerFormat;
+
+/* layer_in_new - read from `fd` (borrowed), unpacking as it goes. Free with layer_in_done. */
+LayerIn *layer_in_new(int fd, LayerFormat format);
+void layer_in_done(LayerIn *in);
+static inline void scoped_layer_in_done(LayerIn **in)
+{
+    layer_in_done(*in);
+}
+/* layer_in_finish - read to the end and give the digests of the unpacked and of the packed bytes.
+ */
+NODISCARD bool layer_in_finish(LayerIn *in, Digest *ret_plain, Digest *ret_packed,
+                               uint64_t *ret_plain_size, Err *e);
+
+/* One entry of a tar stream; strings live until the next step. */
+typedef struct TarEntry {
+    const char
+        *name; /* as in the archive, cleaned: no leading slash, no trailing one; "" is the root */
+    const char *link;
+    char type; /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo
+                */
+    uint32_t mode, uid, gid, major, minor;
+    uint64_t size;
+    struct timespec mtime;
+    TreeXattr *xattrs;
+    size_t nxattr;
+} TarEntry;
+
+typedef struct TarReader {
+    LayerIn *in;
+    Arena arena; /* of the current entry */
+    uint64_t left, pad;
+    uint64_t nentry;
+    bool end;
+} TarReader;
+
+void tar_reader_init(TarReader *t, LayerIn *in);
+void tar_reader_done(TarReader *t);
+/* tar_next - skip what is left of the current entry and read the next; *ret_got is false at the
+ * end. */
+NODISCARD bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e);
+/* tar_read - up to `cap` bytes of the current entry; *ret_n is 0 at its end. */
+NODISCARD bool tar_read(TarReader *t, void *buf, size_t cap, size_t *ret_n, Err *e);
+
+/*
+ * layer_unpack - write a layer's entries into the empty directory `dirfd`, in overlay form.
+ *
+ *   in_userns  opaque directories get user.overlay.opaque, and device nodes below dev/ are left out
+ *
+ * Fails with ERR_STORE: hostile names, limits, I/O. Nothing outside `dirfd` is touched.
+ */
+NODISCARD bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e);
+
+/* ---- writing small archives
+ * ----------------------------------------------------------------------------- */
+
+/* tar_put_file / _end - a plain tar of regular files with fixed facts, for OCI archives. */
+NODISCARD bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e);
+NODISCARD bool tar_put_padding(int outfd, uint64_t size, Err *e);
+NODISCARD bool tar_put_end(int outfd, Err *e);
+
+#endif

@@ -1,0 +1,242 @@
+/*
+ * layer/pack.c - an Upper to a tar stream.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/fs.h"
+#include "base/map.h"
+#include "layer/layer.h"
+#include "layer/squeeze.h"
+#include "layer/tarfmt.h"
+
+char *layer_times_text(Arena *a, LayerTimes t)
+{
+    switch (t.kind) {
+    case TIMES_KEEP:
+        return arena_strdup(a, "keep");
+    case TIMES_CLAMP:
+        return arena_printf(a, "clamp %" PRId64, t.at);
+    case TIMES_FIXED:
+        return arena_printf(a, "fixed %" PRId64, t.at);
+    }
+    return NULL;
+}
+
+bool layer_times_parse(const char *text, LayerTimes *ret)
+{
+    uint64_t at;
+    if (!strcmp(text, "keep")) {
+        *ret = (LayerTimes){.kind = TIMES_KEEP};
+        return true;
+    }
+    bool clamp = str_starts(text, "clamp "), fixed = str_starts(text, "fixed ");
+    if ((!clamp && !fixed) || !str_u64(text + 6, INT64_MAX, &at))
+        return false;
+    *ret = (LayerTimes){.kind = clamp ? TIMES_CLAMP : TIMES_FIXED, .at = (int64_t)at};
+    return true;
+}
+
+typedef struct Packer {
+    Squeeze *out;
+    LayerTimes times;
+    Arena arena;
+    Map inodes; /* "dev:ino" of files with several names -> address of the first name */
+    View view;
+    int dirfd;
+    Err *e;
+} Packer;
+
+static bool emit_header(Packer *p, const TarEntry *t)
+{
+    scoped(buf) Buf head = BUF_INIT;
+    tar_format(t, &head);
+    return squeeze_add(p->out, head.ptr, head.len, p->e);
+}
+
+static bool emit_padding(Packer *p, uint64_t size)
+{
+    static const char ZERO[TAR_BLOCK];
+    return squeeze_add(p->out, ZERO, (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK, p->e);
+}
+
+static bool emit_data(Packer *p, const ViewNode *node, uint64_t size)
+{
+    char block[64 << 10];
+    scoped(fd) int fd = view_open(&p->view, node);
+    if (fd < 0)
+        return err_errno(p->e, ERR_STORE, "open '%s'", node->path);
+    uint64_t left = size;
+    while (left) {
+        ssize_t n = read(fd, block, left < sizeof block ? (size_t)left : sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(p->e, ERR_STORE, "read '%s'", node->path);
+        if (n == 0)
+            return err_set(p->e, ERR_STORE, "'%s' became shorter while it was packed", node->path);
+        if (!squeeze_add(p->out, block, (size_t)n, p->e))
+            return false;
+        left -= (uint64_t)n;
+    }
+    return emit_padding(p, size);
+}
+
+static time_t rule_time(const Packer *p, time_t t)
+{
+    switch (p->times.kind) {
+    case TIMES_KEEP:
+        return t;
+    case TIMES_CLAMP:
+        return t > p->times.at ? p->times.at : t;
+    case TIMES_FIXED:
+        return p->times.at;
+    }
+    return t;
+}
+
+/* A name that says "deleted here". Source: OCI image-spec 1.1, layer.md, "Whiteouts". */
+static bool emit_whiteout(Packer *p, const char *dir, const char *name)
+{
+    TarEntry t = {.type = '0'};
+    t.name = arena_printf(&p->arena, "%s%s.wh.%s", dir, *dir ? "/" : "", name);
+    /* A deletion has no time of its own; the overlay's node tells when this machine made it. */
+    t.mtime.tv_sec = p->times.kind == TIMES_KEEP ? 0 : rule_time(p, 0);
+    return emit_header(p, &t);
+}
+
+static bool is_opaque(int dirfd, const char *path)
+{
+    static const char *const NAMES[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    char v;
+    for (size_t i = 0; fd >= 0 && i < NELEM(NAMES); i++)
+        if (fgetxattr(fd, NAMES[i], &v, 1) == 1 && v == 'y')
+            return true;
+    return false;
+}
+
+static bool as_hard_link(Packer *p, const ViewNode *node, TarEntry *t)
+{
+    uint64_t first;
+    if (t->type != '0' || node->st.st_nlink < 2)
+        return false;
+    char *id = arena_printf(&p->arena, "%llu:%llu", (unsigned long long)node->st.st_dev,
+                            (unsigned long long)node->st.st_ino);
+    if (map_get(&p->inodes, id, &first)) {
+        t->type = '1';
+        t->link = (const char *)(uintptr_t)first;
+        t->nxattr = 0;
+        return true;
+    }
+    map_put(&p->inodes, id, (uint64_t)(uintptr_t)t->name);
+    return false;
+}
+
+static bool emit_node(Packer *p, const ViewNode *node)
+{
+    static const char TYPES[] = {
+        [TREE_FILE] = '0', [TREE_DIR] = '5',   [TREE_SYMLINK] = '2', [TREE_FIFO] = '6',
+        [TREE_CHAR] = '3', [TREE_BLOCK] = '4', [TREE_SOCKET] = 0};
+    TreeEntry x;
+    if (!view_entry(&p->view, &p->arena, node, &x, p->e))
+        return false;
+    TarEntry t = {.name = x.from,
+                  .link = x.link,
+                  .type = TYPES[x.type],
+                  .mode = x.mode,
+                  .uid = x.uid,
+                  .gid = x.gid,
+                  .major = x.major,
+                  .minor = x.minor,
+                  .size = x.size,
+                  .xattrs = x.xattrs,
+                  .nxattr = x.nxattr};
+    t.mtime.tv_sec = rule_time(p, x.mtime.tv_sec);
+    bool linked = as_hard_link(p, node, &t);
+    if (!emit_header(p, &t))
+        return false;
+    return x.type != TREE_FILE || linked || emit_data(p, node, x.size);
+}
+
+static bool pack_dir(Packer *p, const char *dir, unsigned depth)
+{
+    scoped(fd) int fd =
+        openat(p->dirfd, *dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    StrList names;
+    if (fd < 0)
+        return err_errno(p->e, ERR_STORE, "open directory '%s'", dir);
+    if (depth > TREE_MAX_DEPTH)
+        return err_set(p->e, ERR_STEP, "'%s': directories are nested too deep for a layer", dir);
+    if (!fs_list(&p->arena, fd, &names, p->e))
+        return err_wrap(p->e, "'%s'", dir);
+    if (*dir && is_opaque(p->dirfd, dir) && !emit_whiteout(p, dir, ".wh..opq"))
+        return false;
+
+    ViewNode *node = NEW(&p->arena, ViewNode);
+    for (size_t i = 0; i < names.n; i++) {
+        const char *name = names.v[i];
+        int n = snprintf(node->path, sizeof node->path, "%s%s%s", dir, *dir ? "/" : "", name);
+        if (n < 0 || (size_t)n >= sizeof node->path)
+            return err_set(p->e, ERR_STEP, "'%s/%s': path is too long for a layer", dir, name);
+        node->layer = 0;
+        if (fstatat(fd, name, &node->st, AT_SYMLINK_NOFOLLOW) < 0)
+            return err_errno(p->e, ERR_STORE, "stat '%s'", node->path);
+        const struct stat *st = &node->st;
+        if (S_ISSOCK(st->st_mode))
+            continue;
+        if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0)) {
+            if (!emit_whiteout(p, dir, name))
+                return false;
+            continue;
+        }
+        if (str_starts(name, ".wh."))
+            return err_set(p->e, ERR_STEP,
+                           "'/%s': a layer cannot hold a name that begins '.wh.', which means a "
+                           "deletion there; rename or remove the file",
+                           node->path);
+        if (!emit_node(p, node))
+            return false;
+        if (S_ISDIR(st->st_mode) && !pack_dir(p, arena_strdup(&p->arena, node->path), depth + 1))
+            return false;
+    }
+    return true;
+}
+
+bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsigned nthread,
+                LayerFacts *ret, Err *e)
+{
+    static const char END[2 * TAR_BLOCK];
+    scoped(squeeze) Squeeze *out = NULL;
+    if (!squeeze_new(how, outfd, nthread, &out, e))
+        return false;
+    Packer p = {.out = out, .times = times, .dirfd = upper, .e = e};
+    p.view = (View){.dirfds = &p.dirfd, .n = 1};
+    bool ok = upper < 0 || pack_dir(&p, "", 0);
+    arena_done(&p.arena);
+    map_done(&p.inodes);
+    return ok && squeeze_add(out, END, sizeof END, e) && squeeze_end(out, ret, e);
+}
+
+bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e)
+{
+    scoped(buf) Buf head = BUF_INIT;
+    TarEntry t = {.name = name, .type = '0', .mode = 0644, .size = size};
+    tar_format(&t, &head);
+    return fs_write_all(outfd, head.ptr, head.len, e);
+}
+
+bool tar_put_padding(int outfd, uint64_t size, Err *e)
+{
+    static const char ZERO[TAR_BLOCK];
+    return fs_write_all(outfd, ZERO, (TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK, e);
+}
+
+bool tar_put_end(int outfd, Err *e)
+{
+    static const char END[2 * TAR_BLOCK];
+    return fs_write_all(outfd, END, sizeof END, e);
+}

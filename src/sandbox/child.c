@@ -1,0 +1,294 @@
+/*
+ * sandbox/child.c - the processes of a sandbox: keeper, init, command.
+ *
+ * keeper  makes the namespaces and waits; it dies with the thread that started it, and init dies
+ * with it init    pid 1 of the step: mounts, reaps, and takes every process of the step with it
+ * when it ends
+ */
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/fs.h"
+#include "sandbox/spec.h"
+#include "seccomp_program.h"
+
+void report(ReportKind kind, int number, const char *text)
+{
+    Report r = {.kind = (char)kind, .number = number};
+    (void)snprintf(r.text, sizeof r.text, "%s", text);
+    (void)!write(FD_STATUS, &r, sizeof r); /* below PIPE_BUF, so a record is never torn */
+}
+
+static _Noreturn void fail(const Err *e)
+{
+    report(REPORT_ERROR, e->kind, e->msg);
+    _exit(1);
+}
+
+/* ---- rights
+ * --------------------------------------------------------------------------------------------- */
+
+/* docker's default set, less CAP_NET_RAW: the network is the host's, and raw sockets could forge
+ * its packets. */
+static const int CAPS[] = {CAP_CHOWN,      CAP_DAC_OVERRIDE,     CAP_FSETID,     CAP_FOWNER,
+                           CAP_MKNOD,      CAP_SETGID,           CAP_SETUID,     CAP_SETFCAP,
+                           CAP_SETPCAP,    CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL,
+                           CAP_AUDIT_WRITE};
+
+static uint64_t cap_mask(void)
+{
+    uint64_t m = 0;
+    for (size_t i = 0; i < NELEM(CAPS); i++)
+        m |= UINT64_C(1) << CAPS[i];
+    return m;
+}
+
+static bool drop_bounding(Err *e)
+{
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (!(cap_mask() >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+            return err_errno(e, ERR_ENV, "drop capability %d", cap);
+    return true;
+}
+
+static bool set_caps(Err *e)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    uint64_t m = geteuid() == 0 ? cap_mask() : 0;
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t half = (uint32_t)(m >> (32 * i));
+        data[i] = (struct __user_cap_data_struct){.effective = half, .permitted = half};
+    }
+    if (syscall(SYS_capset, &head, data) < 0)
+        return err_errno(e, ERR_ENV, "set capabilities");
+    return true;
+}
+
+/*
+ * The filter goes in while CAP_SYS_ADMIN is there, instead of under no_new_privs: sudo and su in an
+ * image work in docker's builder, so they work here.
+ */
+static bool filter_calls(Err *e)
+{
+    struct sock_fprog prog = {.len = NELEM(SECCOMP_PROGRAM),
+                              .filter = (struct sock_filter *)SECCOMP_PROGRAM};
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0) < 0)
+        return err_errno(e, ERR_ENV,
+                         "install the seccomp filter (the kernel needs CONFIG_SECCOMP_FILTER)");
+    return true;
+}
+
+/* ---- the command
+ * ---------------------------------------------------------------------------------------- */
+
+static bool read_small(const char *path, Buf *out, Err *e)
+{
+    scoped(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return true;
+    return fs_read_all(fd, 4 << 20, out, e);
+}
+
+static bool resolve_user(const SandboxSpec *spec, SandboxIds *ret, Err *e)
+{
+    scoped(buf) Buf passwd = BUF_INIT, group = BUF_INIT;
+    return read_small("/etc/passwd", &passwd, e) && read_small("/etc/group", &group, e) &&
+           sandbox_user_ids(spec->user, buf_str(&passwd), buf_str(&group), ret, e);
+}
+
+static bool become(const SandboxIds *ids, Err *e)
+{
+    gid_t groups[NELEM(ids->groups)];
+    for (size_t i = 0; i < ids->ngroup; i++)
+        groups[i] = ids->groups[i];
+    if (setgroups(ids->ngroup, groups) < 0)
+        return err_errno(e, ERR_ENV, "set groups");
+    if (setresgid(ids->gid, ids->gid, ids->gid) < 0 || setresuid(ids->uid, ids->uid, ids->uid) < 0)
+        return errno == EINVAL ? err_set(e, ERR_ENV,
+                                         "user %u:%u is outside the ids this user may use: give "
+                                         "the user more in /etc/subuid and /etc/subgid",
+                                         ids->uid, ids->gid)
+                               : err_errno(e, ERR_ENV, "become user %u:%u", ids->uid, ids->gid);
+    return true;
+}
+
+/* execvpe(3) by the step's own PATH, with errors that name the program. */
+static bool execute(char *const *argv, char *const *env, const char *path, Err *e)
+{
+    if (strchr(argv[0], '/')) {
+        execve(argv[0], argv, env);
+        return err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+    }
+    int denied = 0;
+    for (const char *p = path; *p;) {
+        char file[4096];
+        size_t n = strcspn(p, ":");
+        if (snprintf(file, sizeof file, "%.*s/%s", (int)n, n ? p : ".", argv[0]) <
+            (int)sizeof file) {
+            execve(file, argv, env);
+            if (errno != ENOENT && errno != ENOTDIR)
+                denied = errno;
+        }
+        p += n;
+        p += *p == ':';
+    }
+    if (denied) {
+        errno = denied;
+        return err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+    }
+    return err_set(e, ERR_STEP, "exec '%s': executable file not found in PATH '%s'", argv[0], path);
+}
+
+/* docker makes a missing working directory, owned by root. */
+static bool enter_cwd(const char *cwd, Err *e)
+{
+    if (chdir(cwd) == 0)
+        return true;
+    return err_errno(e, ERR_STEP, "enter directory '%s'", cwd);
+}
+
+bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
+{
+    SandboxIds ids;
+    StrList env = strlist_copy(a, &spec->env);
+    sigset_t none;
+    sigemptyset(&none);
+    if (!resolve_user(spec, &ids, e))
+        return false;
+    if (!env_get(&env, "PATH"))
+        env_set(a, &env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    if (!env_get(&env, "HOSTNAME"))
+        env_set(a, &env, "HOSTNAME", spec->hostname);
+    if (!env_get(&env, "HOME"))
+        env_set(a, &env, "HOME", ids.home);
+    for (int sig = 1; sig < NSIG; sig++)
+        signal(sig, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    umask(0022);
+    if (!drop_bounding(e) || !filter_calls(e) || !become(&ids, e) || !set_caps(e) ||
+        !enter_cwd(spec->cwd, e))
+        return false;
+    return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);
+}
+
+/* ---- init
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static volatile sig_atomic_t forward_to;
+
+static void forward(int sig)
+{
+    if (forward_to > 0)
+        kill((pid_t)forward_to, sig);
+}
+
+static void forward_signals(pid_t to)
+{
+    static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+    forward_to = (sig_atomic_t)to;
+    for (size_t i = 0; i < NELEM(SIGNALS); i++)
+        signal(SIGNALS[i], forward);
+}
+
+/* Reap everything until the command ends; the rest dies with pid 1. */
+static int reap_until(pid_t command)
+{
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, 0);
+        if (pid == command)
+            return status;
+        if (pid < 0 && errno != EINTR)
+            return 1 << 8;
+    }
+}
+
+static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
+{
+    Err e = ERR_INIT;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+        sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
+        err_errno(&e, ERR_ENV, "set up the sandbox");
+        fail(&e);
+    }
+    if (!sandbox_mount(a, spec, &e))
+        fail(&e);
+    Err made = ERR_INIT;
+    if (!fs_mkdirs(AT_FDCWD, spec->cwd,
+                   &made)) { /* a file in the way: the command's chdir says so */
+    }
+    pid_t command = fork();
+    if (command == 0) {
+        /* The status pipe closes itself at exec, and the rest is for nobody inside. */
+        (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
+        (void)syscall(SYS_close_range, FD_STORE, ~0U, 0);
+        close(FD_SPEC);
+        if (!spec->interactive)
+            (void)setsid();
+        sandbox_exec(a, spec, &e);
+        report(REPORT_ERROR, e.kind, e.msg);
+        _exit(127);
+    }
+    if (command < 0) {
+        err_errno(&e, ERR_ENV, "fork");
+        fail(&e);
+    }
+    forward_signals(command);
+    report(REPORT_EXIT, reap_until(command), "");
+    _exit(0);
+}
+
+/* ---- keeper
+ * --------------------------------------------------------------------------------------------- */
+
+_Noreturn void sandbox_child_main(void)
+{
+    scoped(arena) Arena a = {0};
+    SandboxSpec spec;
+    Err e = ERR_INIT;
+    int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
+    if (fcntl(FD_SPEC, F_GETFD) < 0 || fcntl(FD_STATUS, F_GETFD) < 0) {
+        static const char msg[] = "lighter: this word is lighter's own and not a command\n";
+        (void)!write(2, msg, sizeof msg - 1);
+        _exit(2);
+    }
+    /* If the parent died before this line there is nobody to be killed by; the pipe then has no
+     * reader. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() == 1)
+        _exit(1);
+    (void)umask(0022);
+    if (!spec_read(&a, FD_SPEC, &spec, &e))
+        fail(&e);
+    /*
+     * The working directory moves into the new mount namespace with us; a descriptor would stay in
+     * the old one, and overlayfs takes no directory of another namespace.
+     */
+    if (fchdir(FD_STORE) < 0 || unshare(flags) < 0) {
+        err_errno(&e, ERR_ENV, "make namespaces for the step");
+        fail(&e);
+    }
+    pid_t init = fork();
+    if (init == 0)
+        init_main(&a, &spec);
+    if (init < 0) {
+        err_errno(&e, ERR_ENV, "fork");
+        fail(&e);
+    }
+    forward_signals(init);
+    int status;
+    while (waitpid(init, &status, 0) < 0 && errno == EINTR) {
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}

@@ -1,0 +1,204 @@
+/*
+ * sandbox/idmap.c - which mode this user can have, and the way into it.
+ */
+#include <errno.h>
+#include <linux/capability.h>
+#include <pwd.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "base/fs.h"
+#include "sandbox/sandbox.h"
+
+enum { SUBID_MAX_SIZE = 4 << 20, MIN_RANGE = 1000 };
+
+static bool have_cap(int cap)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+    if (syscall(SYS_capget, &head, data) < 0)
+        return false;
+    return data[cap / 32].effective >> (cap % 32) & 1;
+}
+
+static const char *user_name(Arena *a)
+{
+    char space[4096];
+    struct passwd pw, *found = NULL;
+    if (getpwuid_r(getuid(), &pw, space, sizeof space, &found) == 0 && found)
+        return arena_strdup(a, found->pw_name);
+    return arena_printf(a, "%u", (unsigned)getuid());
+}
+
+/* The largest range of this user in /etc/subuid or /etc/subgid. Source: subuid(5). */
+static bool find_range(Arena *a, const char *file, const char *name, SubRange *ret)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Err ignored = ERR_INIT;
+    char *save = NULL, *uid = arena_printf(a, "%u", (unsigned)getuid());
+    *ret = (SubRange){0};
+    if (!fs_read_file(AT_FDCWD, file, SUBID_MAX_SIZE, &text, &ignored) || !text.ptr)
+        return false;
+    for (char *line = strtok_r(text.ptr, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        uint64_t start, count;
+        char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
+        if (!second)
+            continue;
+        *first = *second = 0;
+        if ((strcmp(line, name) != 0 && strcmp(line, uid) != 0) ||
+            !str_u64(first + 1, UINT32_MAX, &start) || !str_u64(second + 1, UINT32_MAX, &count))
+            continue;
+        if (count > ret->count)
+            *ret = (SubRange){(uint32_t)start, (uint32_t)count};
+    }
+    return ret->count >= MIN_RANGE;
+}
+
+static bool in_path(const char *program)
+{
+    static const char *const DIRS[] = {"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"};
+    char path[128];
+    for (size_t i = 0; i < NELEM(DIRS); i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", DIRS[i], program);
+        if (access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool userns_allowed(void)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Err ignored = ERR_INIT;
+    return !fs_read_file(AT_FDCWD, "/proc/sys/user/max_user_namespaces", 64, &text, &ignored) ||
+           strtol(buf_str(&text), NULL, 10) > 0;
+}
+
+static bool rootless_host(SandboxHost *h, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    const char *name = user_name(&a);
+    h->mode = MODE_ROOTLESS;
+    if (!userns_allowed())
+        return err_set(e, ERR_ENV,
+                       "mode rootless: user namespaces are switched off; as root: sysctl -w "
+                       "user.max_user_namespaces=10000");
+    if (!in_path("newuidmap") || !in_path("newgidmap"))
+        return err_set(
+            e, ERR_ENV,
+            "mode rootless: newuidmap and newgidmap are missing; as root: apt-get install uidmap");
+    if (!find_range(&a, "/etc/subuid", name, &h->uids) ||
+        !find_range(&a, "/etc/subgid", name, &h->gids))
+        return err_set(
+            e, ERR_ENV,
+            "mode rootless: user '%s' has no range of ids in /etc/subuid and /etc/subgid; as root: "
+            "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s",
+            name, name);
+    return true;
+}
+
+bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
+{
+    SandboxHost h = {.mode = MODE_ROOT};
+    bool any = !strcmp(isolation, "auto");
+    bool root = geteuid() == 0 && have_cap(CAP_SYS_ADMIN);
+    if (!strcmp(isolation, "single") || !strcmp(isolation, "chroot"))
+        return err_set(e, ERR_USAGE, "--isolation=%s is not supported yet; root and rootless are",
+                       isolation);
+    if (!any && strcmp(isolation, "root") != 0 && strcmp(isolation, "rootless") != 0)
+        return err_set(e, ERR_USAGE, "--isolation=%s: expected auto, root or rootless", isolation);
+    if (!strcmp(isolation, "root") && !root)
+        return err_set(
+            e, ERR_ENV,
+            "--isolation=root needs root with CAP_SYS_ADMIN; use rootless or run as root");
+    if (!(root && strcmp(isolation, "rootless") != 0) && !rootless_host(&h, e))
+        return false;
+    *ret = h;
+    return true;
+}
+
+char *sandbox_owners(Arena *a, const SandboxHost *h)
+{
+    if (h->mode == MODE_ROOT)
+        return arena_strdup(a, "root");
+    return arena_printf(a, "rootless %u %u:%u %u:%u", (unsigned)getuid(), h->uids.start,
+                        h->uids.count, h->gids.start, h->gids.count);
+}
+
+/* Run newuidmap or newgidmap on `pid`: our own id to 0, the range to 1 and up. */
+static pid_t start_map(const char *program, pid_t pid, unsigned own, SubRange r)
+{
+    char p[16], o[16], s[16], c[16];
+    (void)snprintf(p, sizeof p, "%d", (int)pid);
+    (void)snprintf(o, sizeof o, "%u", own);
+    (void)snprintf(s, sizeof s, "%u", r.start);
+    (void)snprintf(c, sizeof c, "%u", r.count);
+    pid_t child = fork();
+    if (child == 0) {
+        execlp(program, program, p, "0", o, "1", "1", s, c, (char *)NULL);
+        _exit(127);
+    }
+    return child;
+}
+
+static bool map_done(pid_t child)
+{
+    int status;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return false;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* In the helper: wait for the namespace, map both kinds of ids at once, and tell by the exit code.
+ */
+static _Noreturn void map_helper(int go, pid_t pid, unsigned uid, unsigned gid,
+                                 const SandboxHost *h)
+{
+    char c;
+    if (read(go, &c, 1) != 1)
+        _exit(1);
+    pid_t u = start_map("newuidmap", pid, uid, h->uids);
+    pid_t g = start_map("newgidmap", pid, gid, h->gids);
+    bool ok = map_done(u);
+    ok = map_done(g) && ok;
+    _exit(ok ? 0 : 1);
+}
+
+bool sandbox_enter(const SandboxHost *h, Err *e)
+{
+    int go[2];
+    unsigned uid = getuid(), gid = getgid();
+    if (h->mode == MODE_ROOT)
+        return true;
+    if (pipe2(go, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_ENV, "pipe");
+    pid_t pid = getpid(), helper = fork();
+    if (helper == 0) {
+        close(go[1]);
+        map_helper(go[0], pid, uid, gid, h);
+    }
+    close(go[0]);
+    bool ok = helper > 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+    if (!ok)
+        err_errno(e, ERR_ENV, "mode rootless: make a user namespace");
+    else
+        (void)!write(go[1], "g", 1);
+    close(go[1]);
+    bool mapped = helper > 0 && map_done(helper);
+    if (!ok)
+        return false;
+    if (!mapped)
+        return err_set(e, ERR_ENV,
+                       "mode rootless: newuidmap or newgidmap refused the range of /etc/subuid");
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return err_errno(e, ERR_ENV, "mode rootless: become root of the namespace");
+    (void)prctl(PR_SET_DUMPABLE, 1); /* so that /proc/self stays ours after the change of ids */
+    if (mount("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
+        return err_errno(e, ERR_ENV, "mode rootless: make mounts private");
+    return true;
+}

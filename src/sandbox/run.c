@@ -1,0 +1,195 @@
+/*
+ * sandbox/run.c - the builder's side: start a sandbox, take its output, learn how it ended.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include "base/cancel.h"
+#include "base/fs.h"
+#include "sandbox/spec.h"
+
+extern char **environ;
+
+/* The parent's ends of one running sandbox. */
+typedef struct Running {
+    pid_t pid;
+    int output, status; /* pipes; output is -1 when the caller's own stdout is used */
+    bool got_exit, got_error;
+    int wait_status;
+    bool cancelled;
+    const SandboxSpec *spec;
+    const SandboxOutput *out;
+    Err *e;
+} Running;
+
+static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
+{
+    int p[2];
+    if (pipe2(p, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_ENV, "pipe");
+    *ret_read = p[0];
+    *ret_write = p[1];
+    return true;
+}
+
+/* A copy above the child's fixed numbers, so that no dup2 there can overwrite one that is still to
+ * be moved. */
+static bool lift(int fd, int *ret, Err *e)
+{
+    *ret = fcntl(fd, F_DUPFD_CLOEXEC, FD_NFIXED);
+    return *ret >= 0 || err_errno(e, ERR_ENV, "dup");
+}
+
+static bool spawn(Running *r, int specfd, int status, int output, int storefd)
+{
+    char *const argv[] = {"lighter", SANDBOX_CHILD_WORD, NULL};
+    posix_spawn_file_actions_t fa;
+    posix_spawnattr_t at;
+    sigset_t none;
+    posix_spawn_file_actions_init(&fa);
+    posix_spawnattr_init(&at);
+    sigemptyset(&none);
+    posix_spawnattr_setsigmask(&at, &none);
+    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK |
+                                      (r->spec->interactive ? 0 : POSIX_SPAWN_SETSID));
+    if (!r->spec->interactive)
+        posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+    if (output >= 0) {
+        posix_spawn_file_actions_adddup2(&fa, output, 1);
+        posix_spawn_file_actions_adddup2(&fa, output, 2);
+    }
+    posix_spawn_file_actions_adddup2(&fa, specfd, FD_SPEC);
+    posix_spawn_file_actions_adddup2(&fa, status, FD_STATUS);
+    posix_spawn_file_actions_adddup2(&fa, storefd, FD_STORE);
+    int rc = posix_spawn(&r->pid, "/proc/self/exe", &fa, &at, argv, environ);
+    posix_spawn_file_actions_destroy(&fa);
+    posix_spawnattr_destroy(&at);
+    errno = rc;
+    return rc == 0 || err_errno(r->e, ERR_ENV, "start the sandbox");
+}
+
+static bool start(Running *r, int specfd, int status, int output)
+{
+    scoped(fd) int spec_up = -1, status_up = -1, store_up = -1;
+    return lift(specfd, &spec_up, r->e) && lift(status, &status_up, r->e) &&
+           lift(r->spec->storefd, &store_up, r->e) &&
+           spawn(r, spec_up, status_up, output, store_up);
+}
+
+/* Remove a mount point that was made for the sandbox's own files, if the command left it as it was.
+ */
+static void remove_stub(const Running *r, const char *name, bool dir)
+{
+    struct stat st;
+    scoped(fd) int upper =
+        openat(r->spec->storefd, r->spec->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* /proc, /sys and /dev stay: docker's builder leaves them in the layer as well. */
+    if (upper < 0 || !strcmp(name, "proc") || !strcmp(name, "sys") || !strcmp(name, "dev"))
+        return;
+    if (fstatat(upper, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (!dir && st.st_size))
+        return;
+    const char *base = path_base(name);
+    char up[1024];
+    (void)snprintf(up, sizeof up, "%.*s", base == name ? 1 : (int)(base - name - 1),
+                   base == name ? "." : name);
+    scoped(fd) int parent = fs_open_beneath(upper, up, O_RDONLY | O_DIRECTORY, 0);
+    if (parent >= 0)
+        (void)unlinkat(parent, base, dir ? AT_REMOVEDIR : 0); /* not empty: the command used it */
+}
+
+enum { MAX_STUBS = 64 };
+
+typedef struct Stubs {
+    Report v[MAX_STUBS];
+    size_t n;
+} Stubs;
+
+static void take_report(Running *r, Stubs *stubs, const Report *rep)
+{
+    switch (rep->kind) {
+    case REPORT_ERROR:
+        r->got_error = true;
+        err_set(r->e, (ErrKind)rep->number, "%s", rep->text);
+        break;
+    case REPORT_STUB:
+        if (stubs->n < MAX_STUBS)
+            stubs->v[stubs->n++] = *rep;
+        break;
+    case REPORT_EXIT:
+        r->got_exit = true;
+        r->wait_status = rep->number;
+        break;
+    }
+}
+
+/* Read until both pipes are closed, which is when the last process of the step is gone. */
+static void pump(Running *r, Stubs *stubs)
+{
+    char block[32 << 10];
+    struct pollfd p[3] = {{r->output, POLLIN, 0}, {r->status, POLLIN, 0}, {cancel_fd(), POLLIN, 0}};
+    while (p[0].fd >= 0 || p[1].fd >= 0) {
+        if (poll(p, 3, -1) < 0 && errno != EINTR)
+            break;
+        if (p[2].revents && !r->spec->interactive) {
+            kill(r->pid, SIGKILL);
+            r->cancelled = true;
+            p[2].fd = -1;
+        }
+        if (p[0].fd >= 0 && p[0].revents) {
+            ssize_t n = read(p[0].fd, block, sizeof block);
+            if (n > 0)
+                r->out->take(r->out->arg, block, (size_t)n);
+            else if (n == 0 || errno != EINTR)
+                p[0].fd = -1;
+        }
+        if (p[1].fd >= 0 && p[1].revents) {
+            Report rep;
+            ssize_t n = read(p[1].fd, &rep, sizeof rep);
+            if (n == (ssize_t)sizeof rep)
+                take_report(r, stubs, &rep);
+            else if (n >= 0 || errno != EINTR)
+                p[1].fd = -1;
+        }
+    }
+}
+
+bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
+{
+    Running r = {.output = -1, .status = -1, .spec = spec, .out = out, .e = e};
+    Stubs stubs = {.n = 0};
+    int raw;
+    if (!spec_write(spec, &raw, e))
+        return false;
+    scoped(fd) int specfd = raw;
+    scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
+    if (!pipe_pair(&status_r, &status_w, e) || (out && out->take && !pipe_pair(&out_r, &out_w, e)))
+        return false;
+    if (!start(&r, specfd, status_w, out_w))
+        return false;
+    close(fd_take(&status_w));
+    if (out_w >= 0)
+        close(fd_take(&out_w));
+    r.output = out_r;
+    r.status = status_r;
+    pump(&r, &stubs);
+
+    int status;
+    while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    for (size_t i = stubs.n; i-- > 0;)
+        remove_stub(&r, stubs.v[i].text, stubs.v[i].number);
+    if (r.got_error)
+        return false;
+    SandboxEnd end = {.cancelled = r.cancelled};
+    if (r.got_exit && WIFEXITED(r.wait_status)) {
+        end.code = WEXITSTATUS(r.wait_status);
+    } else {
+        end.signal = r.got_exit ? WTERMSIG(r.wait_status) : SIGKILL;
+        end.code = 128 + end.signal;
+    }
+    *ret = end;
+    return true;
+}

@@ -1,0 +1,132 @@
+/*
+ * sandbox/sandbox.h - the door of the sandbox: one command, isolated, over a stack of directories.
+ *
+ * In: a SandboxSpec. Out: the exit status, and whatever the command wrote in `upper`. One command
+ * is one fresh process: lighter executes itself, and that single-threaded child makes the
+ * namespaces, mounts the root, drops rights and executes the command. All mounts live in the
+ * child's mount namespace, so that the kernel removes them when its last process dies, however it
+ * dies; and the child dies with its parent.
+ *
+ *   lighter ── exec self ──> keeper ── fork ──> init (pid 1 of the step) ── fork ──> the command
+ *
+ * Used by: steps, cmd.  Uses: base.
+ */
+#ifndef SANDBOX_SANDBOX_H
+#define SANDBOX_SANDBOX_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+/* ---- modes
+ * ---------------------------------------------------------------------------------------------- */
+
+typedef enum SandboxMode {
+    MODE_ROOT,     /* real root with CAP_SYS_ADMIN */
+    MODE_ROOTLESS, /* a user namespace with a full range of ids, by newuidmap */
+} SandboxMode;
+
+/* One contiguous range of subordinate ids. */
+typedef struct SubRange {
+    uint32_t start, count;
+} SubRange;
+
+typedef struct SandboxHost {
+    SandboxMode mode;
+    SubRange uids, gids; /* MODE_ROOTLESS */
+} SandboxHost;
+
+/*
+ * sandbox_host - what this user may do here.
+ *
+ *   isolation  "auto", "root" or "rootless"
+ *
+ * Fails with ERR_USAGE (unknown word) or ERR_ENV, naming what is missing and the line that gives
+ * it.
+ */
+NODISCARD bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e);
+
+/* sandbox_owners - the host's way of keeping owners, as store_open() compares it; in the arena. */
+char *sandbox_owners(Arena *a, const SandboxHost *h);
+
+/*
+ * sandbox_enter - enter the mode's namespaces, once a process and with no other thread alive.
+ *
+ * For MODE_ROOT nothing is to do. After it this process is root of its user namespace and may own
+ * files for all ids of the range; its supplementary groups stay, for files readable through them
+ * stay readable. Source: user_namespaces(7), newuidmap(1).
+ */
+NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
+
+/* ---- one command
+ * ---------------------------------------------------------------------------------------- */
+
+typedef struct SandboxBind {
+    const char *source; /* outside, absolute */
+    const char *target; /* inside, absolute */
+    bool readonly;
+} SandboxBind;
+
+typedef struct SandboxSpec {
+    bool in_userns;
+    int storefd;         /* directory that the names below are relative to */
+    StrList lowers;      /* top first; empty: FROM scratch */
+    const char *upper;   /* written to; must exist */
+    const char *scratch; /* an empty directory for the work directory and the mount point */
+    StrList argv, env;
+    const char *cwd;
+    const char *user; /* "", name, number, user:group */
+    const char *hostname;
+    SandboxBind *binds;
+    size_t nbind;
+    bool interactive; /* stdin is the caller's, and the terminal's signals go to the command */
+} SandboxSpec;
+
+/* How a command ended. */
+typedef struct SandboxEnd {
+    int code;   /* exit code; 128 + signal as shells count when a signal ended it */
+    int signal; /* 0, or the signal */
+    bool cancelled;
+} SandboxEnd;
+
+/* Where output goes: NULL read function means the caller's own stdout and stderr. */
+typedef struct SandboxOutput {
+    void (*take)(void *arg, const char *bytes, size_t n);
+    void *arg;
+} SandboxOutput;
+
+/*
+ * sandbox_run - run one command and wait for it and for all its children's end.
+ *
+ * Any thread may call it. Mount points that had to be made for the sandbox's own files are removed
+ * from `upper` again. Fails with ERR_ENV (the kernel refuses a part of the sandbox), or ERR_STEP
+ * (no such program or user in the image); a command that merely fails is a success with ret->code.
+ */
+NODISCARD bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret,
+                           Err *e);
+
+/* sandbox_child_main - what `lighter` does when it is executed as a sandbox; never returns. */
+_Noreturn void sandbox_child_main(void);
+/* The word in argv[1] that asks for it. */
+#define SANDBOX_CHILD_WORD "--sandbox-child"
+
+/* Who a command runs as. WORKDIR needs the numbers too, without a process. */
+typedef struct SandboxIds {
+    uint32_t uid, gid;
+    uint32_t groups[64];
+    size_t ngroup;
+    char home[256];
+} SandboxIds;
+
+/*
+ * sandbox_user_ids - the numbers behind `user`.
+ *
+ *   passwd, group  texts of /etc/passwd and /etc/group, "" when absent
+ *
+ * Numbers need no entry. Fails with ERR_STEP when a name is unknown.
+ * Source: docker's USER rules (features.md I20, I28).
+ */
+NODISCARD bool sandbox_user_ids(const char *user, const char *passwd, const char *group,
+                                SandboxIds *ret, Err *e);
+
+#endif

@@ -1,0 +1,129 @@
+/*
+ * snapshot/stack.c - stacks of snapshots: names, views, and layers unpacked into them.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "snapshot/snapshot.h"
+
+Stack stack_push(Arena *a, const Stack *s, SnapshotId id)
+{
+    if (!id)
+        return *s;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->ids[i] != id)
+            continue;
+        if (i + 1 == s->n)
+            return *s;
+        break;
+    }
+    Stack n = {.ids = arena_grow(a, s->ids, s->n, s->n + 1, sizeof *s->ids), .n = s->n + 1};
+    n.ids[s->n] = id;
+    return n;
+}
+
+/* Whether an equal directory stands higher up; overlayfs refuses to meet one twice, and the upper
+ * one hides all. */
+static bool again_above(const Stack *s, size_t i)
+{
+    for (size_t k = i + 1; k < s->n; k++)
+        if (s->ids[k] == s->ids[i])
+            return true;
+    return false;
+}
+
+bool stack_lowers(Arena *a, const Stack *s, StrList *ret, Err *e)
+{
+    StrList l = {0};
+    for (size_t i = s->n; i-- > 0;) {
+        char path[STORE_TMP_MAX];
+        if (again_above(s, i))
+            continue;
+        store_snapshot_path(s->ids[i], path);
+        strlist_add(a, &l, path);
+    }
+    if (l.n > STACK_MAX)
+        return err_set(
+            e, ERR_ENV,
+            "%zu layers lie below this step and one mount holds %d: join RUN and COPY lines", l.n,
+            STACK_MAX);
+    *ret = l;
+    return true;
+}
+
+bool stack_view(Store *s, const Stack *stack, int top, StackView *ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    StrList paths;
+    if (!stack_lowers(&a, stack, &paths, e))
+        return false;
+    scoped(stack_view) StackView v = {0};
+    v.fds = calloc(paths.n + 1, sizeof *v.fds);
+    if (!v.fds)
+        die_nomem();
+    if (top >= 0 && (v.fds[v.nfd++] = dup(top)) < 0)
+        return err_errno(e, ERR_STORE, "open snapshot");
+    for (size_t i = 0; i < paths.n; i++) {
+        int fd = openat(store_dirfd(s), paths.v[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            return err_errno(e, ERR_STORE, "open '%s/%s'", store_path(s), paths.v[i]);
+        v.fds[v.nfd++] = fd;
+    }
+    v.view = (View){.dirfds = v.fds, .n = v.nfd, .overlay = true};
+    *ret = v;
+    v = (StackView){0};
+    return true;
+}
+
+void stack_view_done(StackView *v)
+{
+    for (size_t i = 0; i < v->nfd; i++)
+        if (v->fds[i] >= 0)
+            close(v->fds[i]);
+    free(v->fds);
+    *v = (StackView){0};
+}
+
+static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Digest *blob,
+                      Compression how, bool in_userns, Err *e)
+{
+    static const LayerFormat FORMATS[] = {
+        [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
+    int raw;
+    uint64_t size;
+    Digest plain, packed;
+    if (!store_open_blob(s, blob, &raw, &size, e))
+        return false;
+    scoped(fd) int fd = raw;
+    scoped(fd) int dir = -1;
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
+    if (mkdirat(store_dirfd(s), tmp, 0755) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), tmp);
+    if (!fs_open_dir(store_dirfd(s), tmp, &dir, e) || !layer_unpack(in, dir, in_userns, e) ||
+        !layer_in_finish(in, &plain, &packed, NULL, e))
+        return false;
+    if (!digest_eq(&packed, blob) || !digest_eq(&plain, diff_id))
+        return err_set(
+            e, ERR_STORE,
+            "its bytes are not what its name says: remove the blob and load the image again");
+    return true;
+}
+
+bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
+                     bool in_userns, SnapshotId *ret, Err *e)
+{
+    char tmp[STORE_TMP_MAX], text[DIGEST_TEXT_SIZE];
+    bool found;
+    if (!store_layer_get(s, diff_id, ret, &found, e) || found)
+        return found;
+    if (!store_tmp(s, "unpack", tmp, e))
+        return false;
+    if (!unpack_to(s, tmp, diff_id, blob, how, in_userns, e)) {
+        Err ignored = ERR_INIT;
+        fs_remove_tree(store_dirfd(s), tmp, &ignored);
+        digest_text(blob, text);
+        return err_wrap(e, "unpack layer %s", text);
+    }
+    return store_snapshot_add(s, tmp, ret, e) && store_layer_put(s, diff_id, *ret, e);
+}

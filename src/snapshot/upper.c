@@ -1,0 +1,271 @@
+/*
+ * snapshot/upper.c - write over a stack without mounting it.
+ *
+ * The new directory gets just what an overlay mount would have put into its upper directory, except
+ * that directories copied up keep their times: a COPY beside a file is no change of the directory a
+ * reader cares for.
+ */
+#include <errno.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "base/fs.h"
+#include "snapshot/snapshot.h"
+
+bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
+{
+    scoped(upper) Upper u = {.store = s, .dirfd = -1};
+    if (!store_tmp(s, "upper", u.tmp, e))
+        return false;
+    if (mkdirat(store_dirfd(s), u.tmp, 0755) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), u.tmp);
+    if (!fs_open_dir(store_dirfd(s), u.tmp, &u.dirfd, e) ||
+        !stack_view(s, below, u.dirfd, &u.all, e))
+        return false;
+    *ret = u;
+    u = (Upper){.dirfd = -1};
+    return true;
+}
+
+void upper_abort(Upper *u)
+{
+    Err ignored = ERR_INIT;
+    stack_view_done(&u->all);
+    arena_done(&u->arena);
+    if (u->dirfd < 0)
+        return;
+    close(u->dirfd);
+    u->dirfd = -1;
+    fs_remove_tree(store_dirfd(u->store), u->tmp, &ignored);
+}
+
+static void remember_time(Upper *u, const char *path, struct timespec mtime)
+{
+    *ARENA_PUSH(&u->arena, u->times, u->ntime, u->time_cap) =
+        (UpperTime){arena_strdup(&u->arena, path), mtime};
+}
+
+static bool set_times(Upper *u, Err *e)
+{
+    for (size_t i = 0; i < u->ntime; i++) {
+        struct timespec ts[2] = {u->times[i].mtime, u->times[i].mtime};
+        if (utimensat(u->dirfd, u->times[i].path, ts, AT_SYMLINK_NOFOLLOW) < 0)
+            return err_errno(e, ERR_STORE, "set time of '/%s'", u->times[i].path);
+    }
+    return true;
+}
+
+bool upper_commit(Upper *u, SnapshotId *ret, Err *e)
+{
+    StrList names;
+    if (!set_times(u, e) || !fs_list(&u->arena, u->dirfd, &names, e))
+        return false;
+    if (!names.n) {
+        *ret = 0;
+        upper_abort(u);
+        return true;
+    }
+    if (!store_snapshot_add(u->store, u->tmp, ret, e))
+        return false;
+    close(u->dirfd);
+    u->dirfd = -1;
+    upper_abort(u);
+    return true;
+}
+
+static bool set_xattrs(const Upper *u, const char *path, const TreeEntry *t, Err *e)
+{
+    if (!t->nxattr)
+        return true;
+    char proc[32];
+    scoped(fd) int fd = openat(u->dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "open '/%s'", path);
+    (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+    for (size_t i = 0; i < t->nxattr; i++)
+        if (setxattr(proc, t->xattrs[i].name, t->xattrs[i].value.ptr, t->xattrs[i].value.len, 0) <
+            0)
+            return err_errno(e, ERR_STORE, "set attribute %s of '/%s'", t->xattrs[i].name, path);
+    return true;
+}
+
+/* Owner first: a change of owner clears setuid bits and capabilities. */
+static bool dress(const Upper *u, const char *path, const TreeEntry *t, Err *e)
+{
+    if (fchownat(u->dirfd, path, t->uid, t->gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return err_errno(e, ERR_STORE, "give '/%s' to %u:%u", path, t->uid, t->gid);
+    if (t->type != TREE_SYMLINK && fchmodat(u->dirfd, path, t->mode, 0) < 0)
+        return err_errno(e, ERR_STORE, "change mode of '/%s'", path);
+    return set_xattrs(u, path, t, e);
+}
+
+/* Copy one directory up: an equal, empty one in the new snapshot. */
+static bool copy_up_dir(Upper *u, const ViewNode *node, Err *e)
+{
+    TreeEntry t;
+    if (!view_entry(&u->all.view, &u->arena, node, &t, e))
+        return false;
+    if (mkdirat(u->dirfd, node->path, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create directory '/%s'", node->path);
+    remember_time(u, node->path, t.mtime);
+    return dress(u, node->path, &t, e);
+}
+
+static bool make_dir(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e)
+{
+    TreeEntry t = {.type = TREE_DIR, .mode = 0755, .uid = uid, .gid = gid};
+    if (mkdirat(u->dirfd, path, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create directory '/%s'", path);
+    return dress(u, path, &t, e);
+}
+
+/* Make sure that a directory of the merged view, given by its resolved path, is in the new
+ * snapshot. */
+static bool own_dir(Upper *u, const char *path, Err *e)
+{
+    char part[TREE_PATH_MAX];
+    if (!*path || (u->parent && !strcmp(u->parent, path)))
+        return true;
+    for (size_t i = 0; i <= strlen(path); i++) {
+        struct stat st;
+        ViewNode node;
+        if (path[i] != '/' && path[i] != 0)
+            continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (fstatat(u->dirfd, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
+            continue;
+        if (!view_lookup(&u->all.view, part, VIEW_NOFOLLOW, &node, e))
+            return false;
+        if (!node.exists || !S_ISDIR(node.st.st_mode))
+            return err_set(e, ERR_STEP, "'/%s' is not a directory", part);
+        if (!copy_up_dir(u, &node, e))
+            return false;
+    }
+    u->parent = arena_strdup(&u->arena, path);
+    return true;
+}
+
+static char *dir_of(Upper *u, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return arena_strndup(&u->arena, path, slash ? (size_t)(slash - path) : 0);
+}
+
+bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e)
+{
+    char *clean = path_clean(&u->arena, arena_printf(&u->arena, "/%s", path));
+    for (size_t i = 1, n = strlen(clean); n > 1 && i <= n; i++) {
+        ViewNode node;
+        if (clean[i] != '/' && clean[i] != 0)
+            continue;
+        const char *part = arena_strndup(&u->arena, clean, i);
+        if (!view_lookup(&u->all.view, part, VIEW_FOLLOW, &node, e))
+            return false;
+        if (node.exists && !S_ISDIR(node.st.st_mode))
+            return err_set(e, ERR_STEP, "'%s' is not a directory", part);
+        if (node.exists)
+            continue;
+        if (!own_dir(u, dir_of(u, node.path), e) || !make_dir(u, node.path, uid, gid, e))
+            return false;
+    }
+    return true;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* The bytes must be those whose digest is in the key. */
+static bool unchanged(int fd, const TreeEntry *t)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && (uint64_t)st.st_size == t->size &&
+           same_time(st.st_mtim, t->mtime) && same_time(st.st_ctim, t->ctime);
+}
+
+static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
+{
+    ViewNode node;
+    uint64_t size;
+    if (!view_lookup(src, t->from, VIEW_NOFOLLOW, &node, e))
+        return false;
+    scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
+    if (in < 0)
+        return err_errno(e, ERR_STEP, "open '%s'", t->from);
+    scoped(fd) int out =
+        openat(u->dirfd, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0)
+        return err_errno(e, ERR_STORE, "create '/%s'", target);
+    bool before = unchanged(in, t);
+    if (!fs_copy_data(in, out, &size, e))
+        return err_wrap(e, "copy '%s'", t->from);
+    if (!before || !unchanged(in, t) || size != t->size)
+        return err_set(e, ERR_STEP,
+                       "'%s' changed while it was copied; build again when nobody writes to it",
+                       t->from);
+    return true;
+}
+
+static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
+{
+    static const mode_t NODES[] = {
+        [TREE_FIFO] = S_IFIFO, [TREE_CHAR] = S_IFCHR, [TREE_BLOCK] = S_IFBLK, [TREE_SOCKET] = 0};
+    switch (t->type) {
+    case TREE_FILE:
+        return put_file(u, src, t, target, e);
+    case TREE_SYMLINK:
+        return symlinkat(t->link, u->dirfd, target) == 0 ||
+               err_errno(e, ERR_STORE, "create link '/%s'", target);
+    case TREE_DIR:
+        return mkdirat(u->dirfd, target, 0700) == 0 ||
+               err_errno(e, ERR_STORE, "create directory '/%s'", target);
+    case TREE_FIFO:
+    case TREE_CHAR:
+    case TREE_BLOCK:
+        return mknodat(u->dirfd, target, NODES[t->type] | 0600, makedev(t->major, t->minor)) == 0 ||
+               err_errno(e, ERR_STORE, "create device '/%s'", target);
+    case TREE_SOCKET:
+        return true;
+    }
+    return true;
+}
+
+static bool put_dir(Upper *u, const TreeEntry *t, const ViewNode *there, const char *target, Err *e)
+{
+    if (!there->exists && mkdirat(u->dirfd, target, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create directory '/%s'", target);
+    if (there->exists && !own_dir(u, target, e))
+        return false;
+    remember_time(u, target, t->mtime);
+    return dress(u, target, t, e);
+}
+
+bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target, const char *twin,
+               Err *e)
+{
+    ViewNode there;
+    struct timespec ts[2] = {t->mtime, t->mtime};
+    if (!view_lookup(&u->all.view, target, VIEW_NOFOLLOW, &there, e) ||
+        !own_dir(u, dir_of(u, target), e))
+        return false;
+    bool there_dir = there.exists && S_ISDIR(there.st.st_mode);
+    if (t->type == TREE_DIR && there.exists && !there_dir)
+        return err_set(e, ERR_STEP, "cannot copy to non-directory: '/%s'", target);
+    if (t->type != TREE_DIR && there_dir)
+        return err_set(e, ERR_STEP, "cannot replace to directory '/%s' with file", target);
+    if (t->type == TREE_DIR)
+        return put_dir(u, t, &there, target, e);
+    if (unlinkat(u->dirfd, target, 0) < 0 &&
+        errno != ENOENT) /* an earlier source wrote it in this same step */
+        return err_errno(e, ERR_STORE, "replace '/%s'", target);
+    if (twin)
+        return linkat(u->dirfd, twin, u->dirfd, target, 0) == 0 ||
+               err_errno(e, ERR_STORE, "hard link '/%s'", target);
+    if (!put_new(u, src, t, target, e) || !dress(u, target, t, e))
+        return false;
+    if (utimensat(u->dirfd, target, ts, AT_SYMLINK_NOFOLLOW) < 0)
+        return err_errno(e, ERR_STORE, "set time of '/%s'", target);
+    return true;
+}

@@ -1,0 +1,250 @@
+/*
+ * solve/solve.c - look up, then run what is missing.
+ */
+#include "solve/solve.h"
+
+#include "base/cancel.h"
+#include "base/fs.h"
+#include "base/pool.h"
+
+/* A step on its way through the pool. */
+typedef struct StepJob {
+    Job job; /* first, so that a Job is its StepJob */
+    struct Solver *solver;
+    uint32_t step;
+    bool ok, hit;
+    Err err;
+    uint64_t ns;
+} StepJob;
+
+typedef enum StepState { STATE_WAITING, STATE_RUNNING, STATE_DONE } StepState;
+
+typedef struct Solver {
+    StepsEnv *env;
+    unsigned flags;
+    Solution sol;
+    StepState *state;
+    uint32_t *nblocked; /* inputs not finished yet */
+    StepJob *jobs;
+    Err *e;
+} Solver;
+
+static const PlanStep *step_at(const Solver *s, size_t i)
+{
+    return &s->env->plan->steps[i];
+}
+
+static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_t ns)
+{
+    const PlanStep *p = step_at(s, i);
+    event_send(&s->env->sink,
+               &(Event){.kind = kind, .stage = p->stage, .title = p->title, .how = how, .ns = ns});
+}
+
+static void bind_inputs(Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    StepWork *w = &s->sol.works[i];
+    w->env = s->env;
+    w->step = p;
+    w->parent = p->ninput > 0 ? &s->sol.results[p->inputs[0]] : NULL;
+    w->source = p->ninput > 1 ? &s->sol.results[p->inputs[1]] : NULL;
+}
+
+static bool inputs_done(const Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    for (uint32_t k = 0; k < p->ninput; k++)
+        if (s->state[p->inputs[k]] != STATE_DONE)
+            return false;
+    return true;
+}
+
+/* Find the result of a step whose inputs are known. *ret_hit is false when it must run. */
+static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
+{
+    StepWork *w = &s->sol.works[i];
+    StoreRecord rec;
+    bool known;
+    *ret_hit = false;
+    if (step_at(s, i)->kind == STEP_FROM) {
+        *ret = steps_base(w);
+        *ret_hit = true;
+        return true;
+    }
+    if (!steps_key(w, &known, e))
+        return false;
+    if (!known)
+        return true;
+    if (s->flags & SOLVE_NO_CACHE)
+        return true;
+    if (!store_record_get(s->env->store, &w->key, &rec, ret_hit, e))
+        return false;
+    if (*ret_hit)
+        *ret = steps_from_record(w, &rec);
+    return true;
+}
+
+static void finish(Solver *s, size_t i, StepHow how, uint64_t ns)
+{
+    s->state[i] = STATE_DONE;
+    s->sol.how[i] = how;
+    if (how == HOW_HIT)
+        s->sol.nhit++;
+    else
+        s->sol.nrun++;
+    tell(s, i, EV_STEP_DONE, how, ns);
+}
+
+/* The first pass: everything that records answer, without entering anything. */
+static bool probe(Solver *s, bool *ret_all)
+{
+    *ret_all = true;
+    for (size_t i = 0; i < s->sol.nstep; i++) {
+        bool hit = false;
+        bind_inputs(s, i);
+        if (inputs_done(s, i) && !look_up(s, i, &s->sol.results[i], &hit, s->e))
+            return false;
+        if (hit)
+            finish(s, i, HOW_HIT, 0);
+        else
+            *ret_all = false;
+    }
+    return true;
+}
+
+static void run_job(Job *job)
+{
+    StepJob *j = (StepJob *)job;
+    Solver *s = j->solver;
+    StepResult *result = &s->sol.results[j->step];
+    uint64_t t0 = clock_ns();
+    if (cancel_signal()) {
+        err_set(&j->err, ERR_STEP, "cancelled");
+        return;
+    }
+    j->ok = look_up(s, j->step, result, &j->hit, &j->err);
+    if (j->ok && !j->hit) {
+        tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
+        j->ok = steps_run(&s->sol.works[j->step], result, &j->err);
+    }
+    j->ns = clock_ns() - t0;
+}
+
+static void start(Solver *s, Pool *pool, size_t i)
+{
+    StepJob *j = &s->jobs[i];
+    *j = (StepJob){.job = {.run = run_job}, .solver = s, .step = (uint32_t)i, .err = ERR_INIT};
+    s->state[i] = STATE_RUNNING;
+    pool_add(pool, &j->job);
+}
+
+static void start_ready(Solver *s, Pool *pool)
+{
+    for (size_t i = 0; i < s->sol.nstep; i++)
+        if (s->state[i] == STATE_WAITING && s->nblocked[i] == 0)
+            start(s, pool, i);
+}
+
+/* One input of these is finished; which steps those are is found through `users`. */
+static void unblock(Solver *s, Pool *pool, const uint32_t *users, const uint32_t *first,
+                    size_t done)
+{
+    for (uint32_t k = first[done]; k < first[done + 1]; k++)
+        if (--s->nblocked[users[k]] == 0 && s->state[users[k]] == STATE_WAITING)
+            start(s, pool, users[k]);
+}
+
+/* For each step the steps that have it as input, in one array; `first[i]` is where i's begin. */
+static void index_users(Solver *s, uint32_t **ret_users, uint32_t **ret_first)
+{
+    size_t n = s->sol.nstep;
+    uint32_t *first = NEW_N(&s->sol.arena, uint32_t, n + 2);
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < step_at(s, i)->ninput; k++)
+            first[step_at(s, i)->inputs[k] + 2]++;
+    for (size_t i = 2; i <= n + 1; i++)
+        first[i] += first[i - 1];
+    uint32_t *users = NEW_N(&s->sol.arena, uint32_t, first[n + 1] + 1);
+    for (size_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < step_at(s, i)->ninput; k++)
+            users[first[step_at(s, i)->inputs[k] + 1]++] = (uint32_t)i;
+    *ret_users = users;
+    *ret_first = first;
+}
+
+/* Say of every step that did not finish what became of it. */
+static void tell_rest(Solver *s)
+{
+    for (size_t i = 0; i < s->sol.nstep; i++)
+        if (s->state[i] == STATE_WAITING)
+            tell(s, i, EV_STEP_DONE, HOW_SKIPPED, 0);
+}
+
+static bool run_missing(Solver *s)
+{
+    scoped(pool) Pool *pool = NULL;
+    uint32_t *users, *first;
+    bool ok = true;
+    unsigned threads = cpu_count() < 2 ? 2 : cpu_count();
+    if (!pool_new(threads, &pool, s->e))
+        return false;
+    index_users(s, &users, &first);
+    for (size_t i = 0; i < s->sol.nstep; i++)
+        for (uint32_t k = 0; k < step_at(s, i)->ninput; k++)
+            s->nblocked[i] += s->state[step_at(s, i)->inputs[k]] != STATE_DONE;
+    start_ready(s, pool);
+    for (StepJob *j; (j = (StepJob *)pool_next(pool));) {
+        if (j->ok) {
+            finish(s, j->step, j->hit ? HOW_HIT : HOW_RAN, j->ns);
+            if (ok)
+                unblock(s, pool, users, first, j->step);
+            continue;
+        }
+        tell(s, j->step, EV_STEP_DONE, ok ? HOW_FAILED : HOW_CANCELLED, j->ns);
+        s->state[j->step] = STATE_RUNNING;
+        if (ok)
+            *s->e = j->err;
+        ok = false;
+    }
+    if (!ok)
+        tell_rest(s);
+    return ok;
+}
+
+bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
+{
+    size_t n = env->plan->nstep;
+    bool all = false;
+    Solver s = {.env = env, .flags = flags, .e = e};
+    s.sol.nstep = n;
+    s.sol.works = NEW_N(&s.sol.arena, StepWork, n + 1);
+    s.sol.results = NEW_N(&s.sol.arena, StepResult, n + 1);
+    s.sol.how = NEW_N(&s.sol.arena, StepHow, n + 1);
+    s.state = NEW_N(&s.sol.arena, StepState, n + 1);
+    s.nblocked = NEW_N(&s.sol.arena, uint32_t, n + 1);
+    s.jobs = NEW_N(&s.sol.arena, StepJob, n + 1);
+
+    bool ok = probe(&s, &all);
+    if (ok && !all) {
+        ok = env->entered || sandbox_enter(&env->host, e);
+        env->entered = env->entered || ok;
+        if (ok) {
+            store_sweep(env->store);
+            ok = run_missing(&s);
+        }
+    }
+    if (ok)
+        *ret = s.sol;
+    else
+        solution_done(&s.sol);
+    return ok;
+}
+
+void solution_done(Solution *s)
+{
+    for (size_t i = 0; i < s->nstep; i++)
+        steps_work_done(&s->works[i]);
+    arena_done(&s->arena);
+    *s = (Solution){0};
+}

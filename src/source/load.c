@@ -1,0 +1,329 @@
+/*
+ * source/load.c - images from OCI layouts and archives into the store.
+ *
+ * A layout is read through a Door: blobs come from its directory, or, for an archive, are in the
+ * store already because the stream is read once and index.json may stand anywhere in it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "source/source.h"
+
+enum { DOC_MAX = 4 << 20, MAX_DEPTH = 4 };
+
+typedef struct Door {
+    Store *store;
+    Arena *arena;
+    int dirfd; /* the layout; -1 when all blobs are in the store */
+    const char *name;
+    Err *e;
+} Door;
+
+static char *blob_name(Arena *a, const Digest *d)
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(d, hex);
+    return arena_printf(a, "blobs/sha256/%s", hex);
+}
+
+/* Copy a blob of the layout into the store, checking size and digest. */
+static bool take_blob(Door *x, const Descriptor *d)
+{
+    BlobWriter w;
+    Digest got;
+    char block[64 << 10];
+    if (store_has_blob(x->store, &d->digest))
+        return true;
+    const char *path = blob_name(x->arena, &d->digest);
+    if (x->dirfd < 0)
+        return err_set(x->e, ERR_STORE, "%s: the archive lacks '%s'", x->name, path);
+    scoped(fd) int fd = fs_open_in_root(x->dirfd, path, O_RDONLY, 0);
+    if (fd < 0)
+        return err_errno(x->e, ERR_STORE, "%s: open '%s'", x->name, path);
+    if (!blob_begin(x->store, &w, x->e))
+        return false;
+    for (;;) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            blob_abort(&w);
+            return err_errno(x->e, ERR_STORE, "%s: read '%s'", x->name, path);
+        }
+        if (n == 0)
+            break;
+        if (w.size + (uint64_t)n > d->size) {
+            blob_abort(&w);
+            return err_set(x->e, ERR_STORE, "%s: '%s' is larger than its descriptor says", x->name,
+                           path);
+        }
+        if (!blob_write(&w, block, (size_t)n, x->e)) {
+            blob_abort(&w);
+            return false;
+        }
+    }
+    return blob_commit(&w, &d->digest, &got, NULL, x->e) || err_wrap(x->e, "%s", x->name);
+}
+
+/* A document of the layout, taken into the store first. */
+static bool take_doc(Door *x, const Descriptor *d, Buf *ret)
+{
+    if (d->size > DOC_MAX)
+        return err_set(x->e, ERR_STORE, "%s: document of %llu bytes is over the limit", x->name,
+                       (unsigned long long)d->size);
+    return take_blob(x, d) && store_read_blob(x->store, &d->digest, ret, x->e);
+}
+
+/* Unpack a layer into nothing: are its bytes what the config says, and how many are they? */
+static bool measure_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
+                          uint64_t *ret_size)
+{
+    static const LayerFormat FORMATS[] = {
+        [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
+    int raw;
+    uint64_t size;
+    Digest plain, packed;
+    if (!store_open_blob(x->store, &d->digest, &raw, &size, x->e))
+        return false;
+    scoped(fd) int fd = raw;
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
+    if (!layer_in_finish(in, &plain, &packed, ret_size, x->e))
+        return err_wrap(x->e, "%s: layer '%s'", x->name, blob_name(x->arena, &d->digest));
+    if (!digest_eq(&plain, diff_id) || !digest_eq(&packed, &d->digest))
+        return err_set(x->e, ERR_STORE,
+                       "%s: layer '%s' does not unpack to what the image config says", x->name,
+                       blob_name(x->arena, &d->digest));
+    return true;
+}
+
+static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, StoreImage *img)
+{
+    if (m->nlayer != c->ndiff)
+        return err_set(x->e, ERR_STORE, "%s: manifest has %zu layers and config %zu", x->name,
+                       m->nlayer, c->ndiff);
+    img->layers = NEW_N(x->arena, StoreLayer, m->nlayer + 1);
+    img->nlayer = m->nlayer;
+    for (size_t i = 0; i < m->nlayer; i++) {
+        Compression how;
+        uint64_t size;
+        if (!image_layer_compression(m->layers[i].media_type, &how))
+            return err_set(x->e, ERR_STORE, "%s: layer of media type '%s' is not supported",
+                           x->name, m->layers[i].media_type ? m->layers[i].media_type : "");
+        if (!take_blob(x, &m->layers[i]) ||
+            !measure_layer(x, &m->layers[i], how, &c->diff_ids[i], &size) ||
+            !store_packed_put(x->store, &c->diff_ids[i], how, &m->layers[i].digest,
+                              m->layers[i].size, x->e))
+            return false;
+        img->layers[i] = (StoreLayer){.diff_id = c->diff_ids[i], .times = ""};
+        img->size += size;
+    }
+    return true;
+}
+
+/* Seconds of an RFC 3339 time; 0 when there is none. */
+static int64_t parse_time(const char *text)
+{
+    struct tm tm = {0};
+    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
+        return 0;
+    return (int64_t)timegm(&tm);
+}
+
+/* An image that is whole in the store already needs no second look at its layers. */
+static bool known(Door *x, const Digest *id, bool *ret_known)
+{
+    StoreImage img;
+    return store_image_get(x->store, x->arena, id, &img, ret_known, x->e);
+}
+
+static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
+{
+    scoped(buf) Buf mtext = BUF_INIT, ctext = BUF_INIT;
+    ImageManifest m;
+    ImageConfig c;
+    StoreImage img = {0};
+    bool have;
+    if (!take_doc(x, d, &mtext) ||
+        !image_manifest_parse(x->arena, buf_str(&mtext), mtext.len, &m, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    img.id = *ret_id = m.config.digest;
+    if (!known(x, &img.id, &have))
+        return false;
+    if (!have) {
+        if (!take_doc(x, &m.config, &ctext) ||
+            !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
+            return err_wrap(x->e, "%s", x->name);
+        img.created = parse_time(c.created);
+        if (!take_layers(x, &m, &c, &img) || !store_image_put(x->store, &img, x->e))
+            return false;
+    }
+    return store_image_packed(x->store, &img.id, &d->digest, d->size, x->e);
+}
+
+/* ---- choosing
+ * ------------------------------------------------------------------------------------------- */
+
+static bool for_us(const Descriptor *d)
+{
+    if (d->attestation)
+        return false;
+    return !d->os || !d->architecture ||
+           (!strcmp(d->os, "linux") && !strcmp(d->architecture, image_arch()));
+}
+
+/* The manifest of this platform behind a descriptor that may be an index. */
+static bool to_manifest(Door *x, const Descriptor *d, unsigned depth, Descriptor *ret)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    ImageIndex idx;
+    if (!image_is_index(d->media_type)) {
+        *ret = *d;
+        return image_is_manifest(d->media_type) ||
+               err_set(x->e, ERR_STORE, "%s: media type '%s' is no image", x->name,
+                       d->media_type ? d->media_type : "");
+    }
+    if (depth > MAX_DEPTH)
+        return err_set(x->e, ERR_STORE, "%s: indexes are nested too deep", x->name);
+    if (!take_doc(x, d, &text) ||
+        !image_index_parse(x->arena, buf_str(&text), text.len, &idx, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    for (size_t i = 0; i < idx.nmanifest; i++)
+        if (for_us(&idx.manifests[i]))
+            return to_manifest(x, &idx.manifests[i], depth + 1, ret);
+    return err_set(x->e, ERR_STORE, "%s: has no image for linux/%s", x->name, image_arch());
+}
+
+/* Whether the index entry `d` is what the caller asked for: a tag, a whole reference, or a digest.
+ */
+static bool asked_for(Arena *a, const Descriptor *d, const char *which)
+{
+    char text[DIGEST_TEXT_SIZE];
+    digest_text(&d->digest, text);
+    if (!strcmp(which, text))
+        return true;
+    if (!d->ref_name)
+        return false;
+    if (!strcmp(d->ref_name, which))
+        return true;
+    ImageRef r;
+    Err ignored = ERR_INIT;
+    return image_ref_parse(a, d->ref_name, &r, &ignored) && r.tag && !strcmp(r.tag, which);
+}
+
+/* The full reference an index entry is named by; a mere tag names no repository. */
+static const char *full_name(Arena *a, const Descriptor *d)
+{
+    ImageRef r;
+    Err ignored = ERR_INIT;
+    if (!d->ref_name || (!strchr(d->ref_name, ':') && !strchr(d->ref_name, '/')))
+        return NULL;
+    return image_ref_parse(a, d->ref_name, &r, &ignored) ? image_ref_tagged(a, &r) : NULL;
+}
+
+static bool take_index(Door *x, const char *text, size_t len, const char *which, Loaded **ret,
+                       size_t *ret_n)
+{
+    ImageIndex idx;
+    Loaded *v = NULL;
+    size_t n = 0, cap = 0;
+    if (!image_index_parse(x->arena, text, len, &idx, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    for (size_t i = 0; i < idx.nmanifest; i++) {
+        Descriptor d;
+        Loaded one;
+        if (!for_us(&idx.manifests[i]) || (which && !asked_for(x->arena, &idx.manifests[i], which)))
+            continue;
+        if (!to_manifest(x, &idx.manifests[i], 0, &d) || !take_image(x, &d, &one.id))
+            return false;
+        one.name = full_name(x->arena, &idx.manifests[i]);
+        *ARENA_PUSH(x->arena, v, n, cap) = one;
+    }
+    if (!n)
+        return err_set(x->e, ERR_STORE, "%s: holds no image%s%s%s for linux/%s", x->name,
+                       which ? " '" : "", which ? which : "", which ? "'" : "", image_arch());
+    *ret = v;
+    *ret_n = n;
+    return true;
+}
+
+bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which, Loaded **ret,
+                        size_t *ret_n, Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    scoped(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_USAGE, "OCI layout '%s'", dir);
+    Door x = {s, a, fd, dir, e};
+    if (!fs_read_file(fd, "index.json", DOC_MAX, &text, e))
+        return err_wrap(e, "'%s' is no OCI layout", dir);
+    return take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
+}
+
+/* ---- archives
+ * ------------------------------------------------------------------------------------------- */
+
+/* One blob of the stream into the store, under the name it must hash to. */
+static bool stream_blob(Door *x, TarReader *t, const char *hex)
+{
+    BlobWriter w;
+    Digest want, got;
+    char block[64 << 10];
+    if (!digest_parse(arena_printf(x->arena, "sha256:%s", hex), &want))
+        return true; /* another algorithm; whoever needs it says so */
+    if (store_has_blob(x->store, &want))
+        return true;
+    if (!blob_begin(x->store, &w, x->e))
+        return false;
+    for (size_t n = 1; n;) {
+        if (!tar_read(t, block, sizeof block, &n, x->e) || !blob_write(&w, block, n, x->e)) {
+            blob_abort(&w);
+            return false;
+        }
+    }
+    return blob_commit(&w, &want, &got, NULL, x->e);
+}
+
+static bool stream_doc(TarReader *t, Buf *ret, Err *e)
+{
+    char block[16 << 10];
+    for (size_t n = 1; n;) {
+        if (!tar_read(t, block, sizeof block, &n, e))
+            return false;
+        buf_add(ret, block, n);
+        if (ret->len > DOC_MAX)
+            return err_set(e, ERR_STORE, "index.json is over the limit of %d bytes", DOC_MAX);
+    }
+    return true;
+}
+
+bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n, Err *e)
+{
+    scoped(buf) Buf index = BUF_INIT;
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
+    Door x = {s, a, -1, "archive", e};
+    TarReader t;
+    bool ok = true, got = true, docker = false;
+    tar_reader_init(&t, in);
+    while (ok && got) {
+        TarEntry ent;
+        ok = tar_next(&t, &ent, &got, e);
+        if (!ok || !got || ent.type != '0')
+            continue;
+        if (str_starts(ent.name, "blobs/sha256/"))
+            ok = stream_blob(&x, &t, path_base(ent.name));
+        else if (!strcmp(ent.name, "index.json"))
+            ok = stream_doc(&t, &index, e);
+        else
+            docker = docker || !strcmp(ent.name, "manifest.json");
+    }
+    tar_reader_done(&t);
+    if (!ok)
+        return err_wrap(e, "archive");
+    if (!index.len)
+        return err_set(e, ERR_USAGE,
+                       docker ? "a docker archive: only OCI archives and layouts are loaded yet "
+                                "(skopeo copy docker-archive:IN oci-archive:OUT converts)"
+                              : "archive: holds no index.json, so it is no OCI archive");
+    return take_index(&x, buf_str(&index), index.len, NULL, ret, ret_n);
+}

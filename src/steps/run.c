@@ -1,0 +1,204 @@
+/*
+ * steps/run.c - RUN: one command in the sandbox, its output to the sink and to a log.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/file.h>
+
+#include "base/cancel.h"
+#include "base/fs.h"
+#include "steps/kinds.h"
+
+/* BuildKit's name for its sandbox; a step that writes its host name must give the same image here.
+ */
+#define STEP_HOSTNAME "buildkitsandbox"
+
+enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
+
+void run_key(StepWork *w)
+{
+    const PlanRun *r = &w->step->u.run;
+    KeyBuilder *k = &w->key_parts;
+    key_list(k, "arg", &r->argv);
+    key_list(k, "env", &r->env);
+    key_text(k, "cwd", r->cwd);
+    key_text(k, "user", r->user);
+    key_text(k, "network", "host");
+    key_text(k, "hostname", STEP_HOSTNAME);
+}
+
+/* Where a command's output goes: the sink, the log file, and the last of it for the failure report.
+ */
+typedef struct Log {
+    const StepWork *w;
+    int fd;
+    char tail[TAIL_SIZE]; /* a ring */
+    size_t ntail;         /* bytes ever written */
+} Log;
+
+static void take(void *arg, const char *bytes, size_t n)
+{
+    Log *l = arg;
+    Err ignored = ERR_INIT;
+    (void)!fs_write_all(l->fd, bytes, n,
+                        &ignored); /* a full disk must not stop the command's output */
+    for (size_t i = 0; i < n; i++)
+        l->tail[l->ntail++ % TAIL_SIZE] = bytes[i];
+    event_send(&l->w->env->sink,
+               &(Event){.kind = EV_STEP_LOG, .stage = l->w->step->stage, .text = bytes, .len = n});
+}
+
+/* The last lines of the ring, each indented. */
+static void last_lines(const Log *l, Buf *out)
+{
+    size_t have = l->ntail < TAIL_SIZE ? l->ntail : TAIL_SIZE, from = l->ntail - have, lines = 0,
+           start = from;
+    for (size_t i = l->ntail; i-- > from;) {
+        if (l->tail[i % TAIL_SIZE] == '\n' && i + 1 < l->ntail && ++lines == TAIL_LINES) {
+            start = i + 1;
+            break;
+        }
+    }
+    bool fresh = true;
+    for (size_t i = start; i < l->ntail; i++) {
+        char c = l->tail[i % TAIL_SIZE];
+        if (fresh)
+            buf_puts(out, "    ");
+        buf_putc(out, c);
+        fresh = c == '\n';
+    }
+    if (!fresh)
+        buf_putc(out, '\n');
+}
+
+/* Keep the log of a failed step under logs/ and forget the oldest. Returns its path, NULL when that
+ * failed. */
+static const char *keep_log(StepWork *w, const char *tmp)
+{
+    scoped(arena) Arena a = {0};
+    Store *s = w->env->store;
+    char hex[DIGEST_HEX_SIZE];
+    Err ignored = ERR_INIT;
+    StrList names;
+    digest_hex(&w->key, hex);
+    const char *name = arena_printf(&w->arena, "logs/%lld-%.12s.log", (long long)time(NULL), hex);
+    if (renameat(store_dirfd(s), tmp, store_dirfd(s), name) < 0)
+        return NULL;
+    scoped(fd) int dir = openat(store_dirfd(s), "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir >= 0 && fs_list(&a, dir, &names, &ignored))
+        for (size_t i = 0; i + KEPT_LOGS < names.n; i++)
+            (void)unlinkat(dir, names.v[i],
+                           0); /* names begin with the time, so the first are the oldest */
+    return arena_printf(&w->arena, "%s/%s", store_path(s), name);
+}
+
+static const char *how_it_ended(Arena *a, const SandboxEnd *end)
+{
+    if (!end->signal)
+        return arena_printf(a, "exit code %d", end->code);
+    return arena_printf(a, "killed by signal %d (%s)%s", end->signal, strsignal(end->signal),
+                        end->signal == SIGKILL ? ", which the kernel sends when memory runs out"
+                                               : "");
+}
+
+static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,
+                           Err *e)
+{
+    scoped(buf) Buf lines = BUF_INIT, excerpt = BUF_INIT;
+    last_lines(l, &lines);
+    df_excerpt(w->env->file, &w->step->src, &excerpt);
+    const char *path = keep_log(w, tmp_log);
+    return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s%s", w->env->file->name,
+                   w->step->src.line, w->step->title, how_it_ended(&w->arena, end),
+                   lines.len ? "  last lines:\n" : "", buf_str(&lines), lines.len ? "\n" : "",
+                   buf_str(&excerpt), path ? "\n  full log: " : "", path ? path : "");
+}
+
+/* The step's environment: what the Dockerfile says, and below it what is the caller's own. */
+static StrList environment(StepWork *w)
+{
+    StrList env = strlist_copy(&w->arena, &w->step->u.run.env);
+    for (size_t i = 0; i < w->env->step_env.n; i++) {
+        const char *kv = w->env->step_env.v[i];
+        char *name = arena_strndup(&w->arena, kv, strcspn(kv, "="));
+        if (!env_get(&env, name))
+            env_set(&w->arena, &env, name, kv + strlen(name) + 1);
+    }
+    return env;
+}
+
+static bool run_command(StepWork *w, const char *upper, const char *scratch, Log *log,
+                        SandboxEnd *ret, Err *e)
+{
+    const PlanRun *r = &w->step->u.run;
+    Stack below;
+    SandboxSpec spec = {
+        .in_userns = w->env->host.mode != MODE_ROOT,
+        .storefd = store_dirfd(w->env->store),
+        .upper = upper,
+        .scratch = scratch,
+        .argv = r->argv,
+        .env = environment(w),
+        .cwd = r->cwd,
+        .user = r->user,
+        .hostname = STEP_HOSTNAME,
+    };
+    SandboxOutput out = {take, log};
+    if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
+        !stack_lowers(&w->arena, &below, &spec.lowers, e))
+        return false;
+    return sandbox_run(&spec, &out, ret, e);
+}
+
+/* An Upper without entries is the empty snapshot. */
+static bool commit(StepWork *w, const char *upper, SnapshotId *ret, Err *e)
+{
+    StrList names;
+    int raw;
+    if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
+        return false;
+    scoped(fd) int fd = raw;
+    if (!fs_list(&w->arena, fd, &names, e))
+        return false;
+    if (!names.n) {
+        *ret = 0;
+        return true;
+    }
+    return store_snapshot_add(w->env->store, upper, ret, e);
+}
+
+static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
+{
+    Store *s = w->env->store;
+    const char *upper = arena_printf(&w->arena, "%s/upper", dir),
+               *scratch = arena_printf(&w->arena, "%s/scratch", dir);
+    const char *log_name = arena_printf(&w->arena, "%s/log", dir);
+    SandboxEnd end;
+    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), upper, 0755) < 0 ||
+        mkdirat(store_dirfd(s), scratch, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
+    scoped(fd) int logfd = openat(store_dirfd(s), log_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (logfd < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), log_name);
+    Log *log = NEW(&w->arena, Log);
+    *log = (Log){.w = w, .fd = logfd};
+    if (!run_command(w, upper, scratch, log, &end, e))
+        return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
+    if (end.cancelled || cancel_signal())
+        return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
+                       w->step->title);
+    if (end.code)
+        return command_failed(w, log, log_name, &end, e);
+    return commit(w, upper, ret, e);
+}
+
+bool run_write(StepWork *w, SnapshotId *ret, Err *e)
+{
+    char dir[STORE_TMP_MAX];
+    Err ignored = ERR_INIT;
+    if (!store_tmp(w->env->store, "run", dir, e))
+        return false;
+    bool ok = run_in(w, dir, ret, e);
+    fs_remove_tree(store_dirfd(w->env->store), dir, &ignored);
+    return ok;
+}

@@ -1,0 +1,141 @@
+/*
+ * steps/steps.c - what all kinds of steps have in common: keys, results, records.
+ */
+#include "steps/steps.h"
+
+#include <sys/random.h>
+#include <time.h>
+
+#include "steps/kinds.h"
+
+void steps_work_done(StepWork *w)
+{
+    arena_done(&w->arena);
+    key_done(&w->key_parts);
+}
+
+StepResult steps_base(StepWork *w)
+{
+    StepResult r = {.base = w->step->u.base};
+    scoped(key) KeyBuilder k = {.text = BUF_INIT};
+    key_begin(&k, "from 1");
+    if (r.base == STEP_NONE) {
+        key_text(&k, "image", "scratch");
+    } else {
+        const SourceImage *img = &w->env->bases[r.base];
+        key_digest(&k, "chain", &img->chain);
+        key_digest(&k, "config", &img->id);
+        key_text(&k, "os", img->config.os);
+        key_text(&k, "arch", img->config.architecture);
+        key_text(&k, "variant", img->config.variant);
+    }
+    key_end(&k, &r.id);
+    return r;
+}
+
+bool steps_key(StepWork *w, bool *ret_known, Err *e)
+{
+    static const char *const KINDS[] = {[STEP_FROM] = "from 1",
+                                        [STEP_RUN] = "run 1",
+                                        [STEP_COPY] = "copy 1",
+                                        [STEP_WORKDIR] = "workdir 1"};
+    bool known = true;
+    key_done(&w->key_parts);
+    key_begin(&w->key_parts, KINDS[w->step->kind]);
+    key_digest(&w->key_parts, "parent", &w->parent->id);
+    switch (w->step->kind) {
+    case STEP_RUN:
+        run_key(w);
+        break;
+    case STEP_COPY:
+        if (!copy_key(w, &known, e))
+            return false;
+        break;
+    case STEP_WORKDIR:
+        key_text(&w->key_parts, "path", w->step->u.workdir.path);
+        key_text(&w->key_parts, "user", w->step->u.workdir.user);
+        break;
+    case STEP_FROM:
+        break;
+    }
+    key_end(&w->key_parts, &w->key);
+    *ret_known = known;
+    return true;
+}
+
+static StepResult add_layer(StepWork *w, const Digest *id, SnapshotId snapshot, int64_t created)
+{
+    const StepResult *p = w->parent;
+    StepResult r = {.id = *id, .base = p->base, .nlayer = p->nlayer + 1};
+    r.layers = arena_grow(&w->arena, p->layers, p->nlayer, p->nlayer + 1, sizeof *p->layers);
+    r.layers[p->nlayer] = (StepLayer){snapshot, created};
+    return r;
+}
+
+StepResult steps_from_record(StepWork *w, const StoreRecord *r)
+{
+    return add_layer(w, &r->result, r->snapshot, r->created);
+}
+
+/*
+ * Name a result. COPY and WORKDIR do the same each time, so their key is their result. A command
+ * may do something else each time it runs, so each run is a result of its own; unless it left
+ * nothing at all.
+ */
+static bool name_result(StepWork *w, SnapshotId snapshot, Digest *ret, Err *e)
+{
+    scoped(key) KeyBuilder k = {.text = BUF_INIT};
+    if (w->step->kind != STEP_RUN) {
+        *ret = w->key;
+        return true;
+    }
+    key_begin(&k, "result 1");
+    if (snapshot) {
+        Digest nonce;
+        if (getrandom(nonce.b, sizeof nonce.b, 0) != (ssize_t)sizeof nonce.b)
+            return err_errno(e, ERR_ENV, "getrandom");
+        key_digest(&k, "key", &w->key);
+        key_digest(&k, "run", &nonce);
+    } else {
+        key_digest(&k, "nothing over", &w->parent->id);
+    }
+    key_end(&k, ret);
+    return true;
+}
+
+bool steps_run(StepWork *w, StepResult *ret, Err *e)
+{
+    StoreRecord rec = {.created = (int64_t)time(NULL)};
+    bool ok = false;
+    switch (w->step->kind) {
+    case STEP_RUN:
+        ok = run_write(w, &rec.snapshot, e);
+        break;
+    case STEP_COPY:
+        ok = copy_write(w, &rec.snapshot, e);
+        break;
+    case STEP_WORKDIR:
+        ok = workdir_write(w, &rec.snapshot, e);
+        break;
+    case STEP_FROM:
+        break;
+    }
+    if (!ok || !name_result(w, rec.snapshot, &rec.result, e))
+        return false;
+    if (!store_record_put(w->env->store, &w->key, &rec, buf_str(&w->key_parts.text), e))
+        return false;
+    *ret = steps_from_record(w, &rec);
+    return true;
+}
+
+bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret, Err *e)
+{
+    Stack st = {0};
+    if (r->base != STEP_NONE &&
+        !source_stack(env->store, a, &env->bases[r->base], env->host.mode != MODE_ROOT, &st, e))
+        return false;
+    for (size_t i = 0; i < r->nlayer; i++)
+        st = stack_push(a, &st, r->layers[i].snapshot);
+    *ret = st;
+    return true;
+}

@@ -1,0 +1,87 @@
+/*
+ * steps/steps.h - the door of the steps room: how each kind of step is named and carried out.
+ *
+ * A step is named by its key before it runs (steps_key) and leads to a StepResult after
+ * (steps_run). Keys chain on the *results* of their inputs, not on their keys: see
+ * docs/cache-keys.md.
+ *
+ * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store.
+ */
+#ifndef STEPS_STEPS_H
+#define STEPS_STEPS_H
+
+#include "base/event.h"
+#include "base/key.h"
+#include "context/context.h"
+#include "plan/plan.h"
+#include "sandbox/sandbox.h"
+#include "source/source.h"
+
+/* What all steps of one build share; nothing of it changes while steps run. */
+typedef struct StepsEnv {
+    Store *store;
+    const Context *context; /* NULL: the build has none */
+    const Plan *plan;
+    const SourceImage *bases; /* as plan numbers them */
+    StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
+                         it */
+    SandboxHost host;
+    bool entered; /* the mode's namespaces are entered: snapshots may be read and written */
+    EventSink sink;
+    const DfFile *file;
+} StepsEnv;
+
+/* What a step led to: a base image and the layers over it. */
+typedef struct StepLayer {
+    SnapshotId snapshot; /* 0: it wrote nothing */
+    int64_t created;
+} StepLayer;
+
+typedef struct StepResult {
+    Digest id;
+    uint32_t base; /* index into StepsEnv.bases, STEP_NONE: scratch */
+    StepLayer *layers;
+    size_t nlayer;
+} StepResult;
+
+/* Work on one step, from its key to its result. Belongs to one thread at a time. */
+typedef struct StepWork {
+    const StepsEnv *env;
+    const PlanStep *step;
+    const StepResult *parent; /* NULL for FROM */
+    const StepResult *source; /* COPY --from */
+    Arena arena;              /* results live in it until the build ends */
+    KeyBuilder key_parts;
+    Digest key;
+    Selection *selections; /* COPY: what each source stands for, once read */
+    Digest *selected;
+} StepWork;
+
+void steps_work_done(StepWork *w);
+
+/*
+ * steps_key - the step's key, or its result where that follows from the key alone.
+ *
+ *   ret_known  false: snapshots must be read for it and the namespaces are not entered yet
+ *
+ * Reads the files a COPY names. Fails with ERR_DOCKERFILE (a source is missing), ERR_STORE.
+ */
+NODISCARD bool steps_key(StepWork *w, bool *ret_known, Err *e);
+
+/* steps_from_record - the result that a stored record means. */
+StepResult steps_from_record(StepWork *w, const StoreRecord *r);
+
+/*
+ * steps_run - carry the step out and keep its record.
+ * Fails with ERR_STEP when a command fails; its output has gone to the sink, its log's path is in
+ * the message.
+ */
+NODISCARD bool steps_run(StepWork *w, StepResult *ret, Err *e);
+
+/* steps_base - the result of a FROM step, which needs no work. */
+StepResult steps_base(StepWork *w);
+
+/* steps_stack - the directories of a result, unpacking its base if need be. */
+NODISCARD bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret, Err *e);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * store/db.c - the database below the store.
+ */
+#include "store/db.h"
+
+#include <string.h>
+
+/* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
+enum { DB_FORMAT = 1, BUSY_MS = 20000 };
+
+static const char SCHEMA[] =
+    "CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS snapshot(id INTEGER PRIMARY KEY AUTOINCREMENT, done INTEGER NOT "
+    "NULL);"
+    "CREATE TABLE IF NOT EXISTS layer(diff_id BLOB PRIMARY KEY, snapshot INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS record(key BLOB PRIMARY KEY, result BLOB NOT NULL, snapshot "
+    "INTEGER NOT NULL,"
+    " created INTEGER NOT NULL, inputs TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS memo(key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS image(id BLOB PRIMARY KEY, created INTEGER NOT NULL, size INTEGER "
+    "NOT NULL,"
+    " manifest BLOB, manifest_size INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS image_layer(image BLOB NOT NULL, i INTEGER NOT NULL, diff_id BLOB "
+    "NOT NULL,"
+    " snapshot INTEGER NOT NULL, times TEXT NOT NULL, PRIMARY KEY(image, i)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS tag(name TEXT PRIMARY KEY, image BLOB NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS packed(diff_id BLOB NOT NULL, how INTEGER NOT NULL, blob BLOB NOT "
+    "NULL,"
+    " size INTEGER NOT NULL, PRIMARY KEY(diff_id, how)) WITHOUT ROWID;";
+
+static bool db_err(Store *s, Err *e, const char *what)
+{
+    return err_set(e, ERR_STORE, "%s: store database '%s/meta.db': %s", what, s->path,
+                   sqlite3_errmsg(s->db));
+}
+
+bool db_begin(Store *s, const char *sql, Stmt *ret, Err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    *ret = (Stmt){.store = s};
+    if (sqlite3_prepare_v2(s->db, sql, -1, &ret->st, NULL) != SQLITE_OK)
+        return db_err(s, e, "prepare");
+    return true;
+}
+
+bool db_row(Stmt *q, bool *ret_row, Err *e)
+{
+    int rc = sqlite3_step(q->st);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return db_err(q->store, e, "read or write");
+    *ret_row = rc == SQLITE_ROW;
+    return true;
+}
+
+bool db_run(Stmt *q, Err *e)
+{
+    bool row;
+    return db_row(q, &row, e);
+}
+
+void db_end(Stmt *q)
+{
+    if (!q->store)
+        return;
+    sqlite3_finalize(q->st);
+    pthread_mutex_unlock(&q->store->lock);
+    *q = (Stmt){0};
+}
+
+void db_bind_digest(Stmt *q, int i, const Digest *d)
+{
+    sqlite3_bind_blob(q->st, i, d->b, DIGEST_SIZE, SQLITE_TRANSIENT);
+}
+
+void db_bind_text(Stmt *q, int i, const char *s)
+{
+    sqlite3_bind_text(q->st, i, s, -1, SQLITE_TRANSIENT);
+}
+
+void db_bind_int(Stmt *q, int i, int64_t v)
+{
+    sqlite3_bind_int64(q->st, i, v);
+}
+
+bool db_digest(const Stmt *q, int col, Digest *ret)
+{
+    if (sqlite3_column_bytes(q->st, col) != DIGEST_SIZE)
+        return false;
+    memcpy(ret->b, sqlite3_column_blob(q->st, col), DIGEST_SIZE);
+    return true;
+}
+
+const char *db_text(const Stmt *q, int col)
+{
+    return (const char *)sqlite3_column_text(q->st, col);
+}
+
+int64_t db_int(const Stmt *q, int col)
+{
+    return sqlite3_column_int64(q->st, col);
+}
+
+static bool exec(Store *s, const char *sql, Err *e)
+{
+    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        return db_err(s, e, "set up");
+    return true;
+}
+
+static bool fact_get(Store *s, const char *name, Buf *ret, Err *e)
+{
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT value FROM fact WHERE name = ?", &q, e))
+        return false;
+    db_bind_text(&q, 1, name);
+    if (!db_row(&q, &row, e))
+        return false;
+    if (row)
+        buf_puts(ret, db_text(&q, 0));
+    return true;
+}
+
+static bool fact_put(Store *s, const char *name, const char *value, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "INSERT OR REPLACE INTO fact VALUES(?, ?)", &q, e))
+        return false;
+    db_bind_text(&q, 1, name);
+    db_bind_text(&q, 2, value);
+    return db_run(&q, e);
+}
+
+static bool check_owners(Store *s, const char *owners, Err *e)
+{
+    scoped(buf) Buf have = BUF_INIT;
+    if (!owners)
+        return true;
+    if (!fact_get(s, "owners", &have, e))
+        return false;
+    if (!have.len)
+        return fact_put(s, "owners", owners, e);
+    if (!strcmp(have.ptr, owners))
+        return true;
+    return err_set(
+        e, ERR_ENV,
+        "store '%s' was filled in mode '%s', and this is '%s': file owners would differ; "
+        "set LIGHTER_STORE to another directory, or use the same --isolation",
+        s->path, have.ptr, owners);
+}
+
+bool db_open(Store *s, const char *owners, Err *e)
+{
+    scoped(buf) Buf path = BUF_INIT;
+    buf_printf(&path, "%s/meta.db", s->path);
+    if (sqlite3_open(path.ptr, &s->db) != SQLITE_OK)
+        return db_err(s, e, "open");
+    sqlite3_busy_timeout(s->db, BUSY_MS);
+
+    sqlite3_stmt *st = NULL;
+    int version = 0;
+    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK ||
+        sqlite3_step(st) != SQLITE_ROW) {
+        sqlite3_finalize(st);
+        return db_err(s, e, "open");
+    }
+    version = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    if (version > DB_FORMAT)
+        return err_set(e, ERR_STORE,
+                       "store '%s' has format %d and this lighter knows %d: use a newer lighter",
+                       s->path, version, DB_FORMAT);
+    /* Checkpoints sync the disk; they are left to the end of a build, out of a step's way. */
+    if (!exec(s,
+              "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000",
+              e))
+        return false;
+    if (version < DB_FORMAT && (!exec(s, "BEGIN IMMEDIATE", e) || !exec(s, SCHEMA, e) ||
+                                !exec(s, "PRAGMA user_version=1", e) || !exec(s, "COMMIT", e)))
+        return false;
+    return check_owners(s, owners, e);
+}

@@ -1,0 +1,247 @@
+/*
+ * store/images.c - images, tags, and the layout's index.json.
+ */
+#include <sys/file.h>
+
+#include "base/fs.h"
+#include "store/db.h"
+
+static bool put_image_row(Store *s, const StoreImage *img, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    /* An image that is there keeps its manifest: its bytes are the same, for its ID is. */
+    if (!db_begin(s, "INSERT OR IGNORE INTO image(id, created, size) VALUES(?, ?, ?)", &q, e))
+        return false;
+    db_bind_digest(&q, 1, &img->id);
+    db_bind_int(&q, 2, img->created);
+    db_bind_int(&q, 3, (int64_t)img->size);
+    return db_run(&q, e);
+}
+
+static bool put_layer_row(Store *s, const StoreImage *img, size_t i, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "INSERT OR REPLACE INTO image_layer VALUES(?, ?, ?, ?, ?)", &q, e))
+        return false;
+    db_bind_digest(&q, 1, &img->id);
+    db_bind_int(&q, 2, (int64_t)i);
+    db_bind_digest(&q, 3, &img->layers[i].diff_id);
+    db_bind_int(&q, 4, (int64_t)img->layers[i].snapshot);
+    db_bind_text(&q, 5, img->layers[i].times ? img->layers[i].times : "");
+    return db_run(&q, e);
+}
+
+bool store_image_put(Store *s, const StoreImage *img, Err *e)
+{
+    /* Layers first: an image row promises that they are there. */
+    for (size_t i = 0; i < img->nlayer; i++)
+        if (!put_layer_row(s, img, i, e))
+            return false;
+    return put_image_row(s, img, e);
+}
+
+static bool read_layers(Store *s, Arena *a, StoreImage *img, Err *e)
+{
+    size_t cap = 0;
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT diff_id, snapshot, times FROM image_layer WHERE image = ? ORDER BY i",
+                  &q, e))
+        return false;
+    db_bind_digest(&q, 1, &img->id);
+    while (db_row(&q, &row, e)) {
+        if (!row)
+            return true;
+        StoreLayer *l = ARENA_PUSH(a, img->layers, img->nlayer, cap);
+        if (!db_digest(&q, 0, &l->diff_id))
+            return err_set(e, ERR_STORE, "store '%s': damaged layer row", s->path);
+        l->snapshot = (SnapshotId)db_int(&q, 1);
+        l->times = arena_strdup(a, db_text(&q, 2));
+    }
+    return false;
+}
+
+bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool *ret_found, Err *e)
+{
+    StoreImage img = {.id = *id};
+    {
+        bool row;
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "SELECT created, size, manifest FROM image WHERE id = ?", &q, e))
+            return false;
+        db_bind_digest(&q, 1, id);
+        if (!db_row(&q, &row, e))
+            return false;
+        *ret_found = row && store_has_blob(s, id);
+        if (!*ret_found)
+            return true;
+        img.created = db_int(&q, 0);
+        img.size = (uint64_t)db_int(&q, 1);
+        img.packed = db_digest(&q, 2, &img.manifest);
+    }
+    if (!read_layers(s, a, &img, e))
+        return false;
+    *ret = img;
+    return true;
+}
+
+bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint64_t size, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "UPDATE image SET manifest = ?, manifest_size = ? WHERE id = ?", &q, e))
+        return false;
+    db_bind_digest(&q, 1, manifest);
+    db_bind_int(&q, 2, (int64_t)size);
+    db_bind_digest(&q, 3, id);
+    return db_run(&q, e);
+}
+
+bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "INSERT OR REPLACE INTO tag VALUES(?, ?)", &q, e))
+        return false;
+    db_bind_text(&q, 1, name);
+    db_bind_digest(&q, 2, id);
+    return db_run(&q, e);
+}
+
+static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, Err *e)
+{
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT image FROM tag WHERE name = ?", &q, e))
+        return false;
+    db_bind_text(&q, 1, name);
+    if (!db_row(&q, &row, e))
+        return false;
+    *ret_found = row && db_digest(&q, 0, ret);
+    return true;
+}
+
+/* An ID's first digits, if they mean one image. */
+static bool find_prefix(Store *s, const char *prefix, Digest *ret, bool *ret_found, Err *e)
+{
+    size_t n = strlen(prefix);
+    bool row;
+    *ret_found = false;
+    if (n < 4 || n > 64 || strspn(prefix, "0123456789abcdef") != n)
+        return true;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT id FROM image WHERE substr(lower(hex(id)), 1, ?) = ? LIMIT 2", &q, e))
+        return false;
+    db_bind_int(&q, 1, (int64_t)n);
+    db_bind_text(&q, 2, prefix);
+    if (!db_row(&q, &row, e))
+        return false;
+    if (!row)
+        return true;
+    *ret_found = db_digest(&q, 0, ret);
+    if (!db_row(&q, &row, e))
+        return false;
+    if (row)
+        return err_set(e, ERR_USAGE,
+                       "'%s' is the start of more than one image ID: give more digits", prefix);
+    return true;
+}
+
+/* An image by the digest of its manifest, as name@sha256:... means it. */
+static bool find_manifest(Store *s, const char *digest, Digest *ret, bool *ret_found, Err *e)
+{
+    Digest d;
+    bool row;
+    *ret_found = false;
+    if (!digest_parse(digest, &d))
+        return true;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT id FROM image WHERE manifest = ?1 OR id = ?1", &q, e))
+        return false;
+    db_bind_digest(&q, 1, &d);
+    if (!db_row(&q, &row, e))
+        return false;
+    *ret_found = row && db_digest(&q, 0, ret);
+    return true;
+}
+
+bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_found, Err *e)
+{
+    ImageRef ref;
+    Err unparsable = ERR_INIT;
+    if (str_starts(name, "sha256:"))
+        return find_manifest(s, name, ret, ret_found, e) &&
+               (*ret_found || find_prefix(s, name + 7, ret, ret_found, e));
+    *ret_found = false;
+    if (image_ref_parse(a, name, &ref, &unparsable)) {
+        if (ref.digest)
+            return find_manifest(s, ref.digest, ret, ret_found, e);
+        if (!find_tag(s, image_ref_tagged(a, &ref), ret, ret_found, e))
+            return false;
+    }
+    return *ret_found || find_prefix(s, name, ret, ret_found, e);
+}
+
+bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e)
+{
+    static const char SQL[] = "SELECT tag.name, image.id, image.created, image.size, (SELECT "
+                              "count(*) FROM image_layer WHERE image = image.id)"
+                              " FROM image LEFT JOIN tag ON tag.image = image.id"
+                              " ORDER BY tag.name IS NULL, image.created DESC, tag.name, image.id";
+    StoreTag *v = NULL;
+    size_t n = 0, cap = 0;
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, SQL, &q, e))
+        return false;
+    while (db_row(&q, &row, e)) {
+        if (!row) {
+            *ret = v;
+            *ret_n = n;
+            return true;
+        }
+        StoreTag *t = ARENA_PUSH(a, v, n, cap);
+        const char *name = db_text(&q, 0);
+        t->name = name ? arena_strdup(a, name) : NULL;
+        if (!db_digest(&q, 1, &t->id))
+            return err_set(e, ERR_STORE, "store '%s': damaged image row", s->path);
+        t->created = db_int(&q, 2);
+        t->size = (uint64_t)db_int(&q, 3);
+        t->nlayer = (size_t)db_int(&q, 4);
+    }
+    return false;
+}
+
+bool store_publish(Store *s, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf text = BUF_INIT;
+    ImageIndex x = {0};
+    size_t cap = 0;
+    /* The lock makes the last writer the one that read the database last. */
+    scoped(fd) int lock = openat(s->dirfd, "index.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock < 0 || flock(lock, LOCK_EX) < 0)
+        return err_errno(e, ERR_STORE, "lock '%s/index.lock'", s->path);
+    {
+        static const char SQL[] = "SELECT image.manifest, image.manifest_size, tag.name FROM image "
+                                  "LEFT JOIN tag ON tag.image = image.id"
+                                  " WHERE image.manifest IS NOT NULL ORDER BY tag.name, image.id";
+        bool row = true;
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, SQL, &q, e))
+            return false;
+        while (row) {
+            if (!db_row(&q, &row, e))
+                return false;
+            if (!row)
+                break;
+            Descriptor *d = ARENA_PUSH(&a, x.manifests, x.nmanifest, cap);
+            const char *name = db_text(&q, 2);
+            d->media_type = MT_OCI_MANIFEST;
+            d->size = (uint64_t)db_int(&q, 1);
+            d->ref_name = name ? arena_strdup(&a, name) : NULL;
+            if (!db_digest(&q, 0, &d->digest))
+                return err_set(e, ERR_STORE, "store '%s': damaged image row", s->path);
+        }
+    }
+    image_index_text(&x, &text);
+    return fs_replace_file(s->dirfd, "index.json", buf_str(&text), text.len, e);
+}

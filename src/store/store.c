@@ -1,0 +1,326 @@
+/*
+ * store/store.c - opening, tmp/, and blobs.
+ */
+#include "store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/vfs.h>
+
+#include "base/fs.h"
+#include "store/db.h"
+
+enum { SMALL_BLOB_MAX = 4 << 20 };
+
+char *store_default_path(Arena *a)
+{
+    const char *env = getenv("LIGHTER_STORE");
+    if (env && *env)
+        return arena_strdup(a, env);
+    if (geteuid() == 0)
+        return arena_strdup(a, "/var/lib/lighter");
+    const char *data = getenv("XDG_DATA_HOME");
+    if (data && *data)
+        return arena_printf(a, "%s/lighter", data);
+    const char *home = getenv("HOME");
+    return arena_printf(a, "%s/.local/share/lighter", home ? home : "");
+}
+
+/* WAL and flock need one host's memory; magic numbers from statfs(2). */
+static bool check_fs(Store *s, Err *e)
+{
+    static const long NETWORK[] = {0x6969 /* NFS */,
+                                   0x517b /* SMB */,
+                                   (long)0xff534d42 /* CIFS */,
+                                   (long)0xfe534d42 /* SMB2 */,
+                                   0x01021997 /* 9P */,
+                                   0x00c36400 /* CEPH */};
+    struct statfs sf;
+    if (fstatfs(s->dirfd, &sf) < 0)
+        return err_errno(e, ERR_STORE, "statfs '%s'", s->path);
+    for (size_t i = 0; i < NELEM(NETWORK); i++)
+        if ((long)sf.f_type == NETWORK[i])
+            return err_set(
+                e, ERR_ENV,
+                "store '%s' is on a network file system: set LIGHTER_STORE to a local directory",
+                s->path);
+    return true;
+}
+
+static bool make_tree(Store *s, Err *e)
+{
+    /* Snapshots hold other systems' setuid programs: nobody else walks in there. */
+    static const char *const DIRS[] = {"blobs", "blobs/sha256", "snapshots", "tmp", "logs"};
+    static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+    static const char INDEX[] =
+        "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
+    if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0)
+        return true;
+    for (size_t i = 0; i < NELEM(DIRS); i++)
+        if (mkdirat(s->dirfd, DIRS[i], i < 2 ? 0755 : 0700) < 0 && errno != EEXIST)
+            return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, DIRS[i]);
+    if (faccessat(s->dirfd, "index.json", F_OK, 0) < 0 &&
+        !fs_replace_file(s->dirfd, "index.json", INDEX, sizeof INDEX - 1, e))
+        return false;
+    return fs_replace_file(s->dirfd, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e);
+}
+
+bool store_open(const char *path, const char *owners, Store **ret, Err *e)
+{
+    scoped(store) Store *s = calloc(1, sizeof *s);
+    if (!s || !(s->path = strdup(path)))
+        die_nomem();
+    s->dirfd = s->lockfd = -1;
+    pthread_mutex_init(&s->lock, NULL);
+    if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
+        return err_wrap(e, "store");
+    if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e))
+        return false;
+    *ret = s;
+    s = NULL;
+    return true;
+}
+
+void store_done(Store *s)
+{
+    if (!s)
+        return;
+    if (s->lockfd >= 0) {
+        Err ignored = ERR_INIT;
+        (void)fs_remove_tree(s->dirfd, s->owner, &ignored); /* best effort: the next build sweeps */
+        close(s->lockfd);
+    }
+    sqlite3_close(s->db);
+    if (s->dirfd >= 0)
+        close(s->dirfd);
+    pthread_mutex_destroy(&s->lock);
+    free(s->path);
+    free(s);
+}
+
+const char *store_path(const Store *s)
+{
+    return s->path;
+}
+
+int store_dirfd(const Store *s)
+{
+    return s->dirfd;
+}
+
+/* ---- tmp
+ * ---------------------------------------------------------------------------------------------- */
+
+/* Our own directory below tmp/, with a lock that dies with us. */
+static bool make_owner(Store *s, Err *e)
+{
+    char lock[STORE_TMP_MAX + 8], fresh[STORE_TMP_MAX];
+    for (unsigned i = 0;; i++) {
+        /* Made and locked under a name the sweep does not look at, so that it never sees it
+         * unlocked. */
+        (void)snprintf(fresh, sizeof fresh, "tmp/.new-%d-%u", (int)getpid(), i);
+        if (mkdirat(s->dirfd, fresh, 0700) == 0)
+            break;
+        if (errno != EEXIST || i > 1000)
+            return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, fresh);
+    }
+    (void)snprintf(lock, sizeof lock, "%s/lock", fresh);
+    int fd = openat(s->dirfd, lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        err_errno(e, ERR_STORE, "lock '%s/%s'", s->path, lock);
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    for (unsigned i = 0;; i++) {
+        (void)snprintf(s->owner, sizeof s->owner, "tmp/%d-%u", (int)getpid(), i);
+        if (renameat(s->dirfd, fresh, s->dirfd, s->owner) == 0)
+            break;
+        if ((errno != ENOTEMPTY && errno != EEXIST) || i > 1000) {
+            close(fd);
+            return err_errno(e, ERR_STORE, "rename to '%s/%s'", s->path, s->owner);
+        }
+    }
+    s->lockfd = fd;
+    return true;
+}
+
+bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    bool ok = s->lockfd >= 0 || make_owner(s, e);
+    if (ok)
+        (void)snprintf(out, STORE_TMP_MAX, "%.60s/%.20s-%u", s->owner, what, s->ntmp++);
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+/* Whether nobody holds the lock of tmp/<name>. */
+static bool owner_dead(Store *s, const char *name)
+{
+    char path[STORE_TMP_MAX + 300];
+    (void)snprintf(path, sizeof path, "tmp/%s/lock", name);
+    scoped(fd) int fd = openat(s->dirfd, path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT;
+    return flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+/* A process that died between mkdir and rename leaves tmp/.new-<pid>-<n>. */
+static bool fresh_dead(const char *name)
+{
+    char proc[40];
+    (void)snprintf(proc, sizeof proc, "/proc/%ld", strtol(name + 5, NULL, 10));
+    return access(proc, F_OK) < 0;
+}
+
+void store_sweep(Store *s)
+{
+    scoped(arena) Arena a = {0};
+    scoped(fd) int fd = openat(s->dirfd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    StrList names = {0};
+    Err ignored = ERR_INIT;
+    if (fd < 0 || !fs_list(&a, fd, &names, &ignored))
+        return;
+    for (size_t i = 0; i < names.n; i++) {
+        Err once = ERR_INIT;
+        if (str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : owner_dead(s, names.v[i]))
+            (void)fs_remove_tree(fd, names.v[i],
+                                 &once); /* best effort: the next sweep tries again */
+    }
+}
+
+/* ---- blobs
+ * -------------------------------------------------------------------------------------------- */
+
+static void blob_path(const Digest *d, char out[static 96])
+{
+    char hex[DIGEST_HEX_SIZE];
+    digest_hex(d, hex);
+    (void)snprintf(out, 96, "blobs/sha256/%s", hex);
+}
+
+bool store_has_blob(const Store *s, const Digest *d)
+{
+    char path[96];
+    blob_path(d, path);
+    return faccessat(s->dirfd, path, R_OK, 0) == 0;
+}
+
+bool store_open_blob(const Store *s, const Digest *d, int *ret_fd, uint64_t *ret_size, Err *e)
+{
+    char path[96];
+    struct stat st;
+    blob_path(d, path);
+    scoped(fd) int fd = openat(s->dirfd, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "open blob '%s'", path);
+    if (fstat(fd, &st) < 0)
+        return err_errno(e, ERR_STORE, "stat blob '%s'", path);
+    *ret_size = (uint64_t)st.st_size;
+    *ret_fd = fd_take(&fd);
+    return true;
+}
+
+bool store_read_blob(const Store *s, const Digest *d, Buf *ret, Err *e)
+{
+    int raw;
+    uint64_t size;
+    Digest got;
+    if (!store_open_blob(s, d, &raw, &size, e))
+        return false;
+    scoped(fd) int fd = raw;
+    size_t start = ret->len;
+    if (!fs_read_all(fd, SMALL_BLOB_MAX, ret, e))
+        return false;
+    digest_of(buf_str(ret) + start, ret->len - start, &got);
+    if (!digest_eq(&got, d)) {
+        char text[DIGEST_TEXT_SIZE];
+        digest_text(d, text);
+        return err_set(e, ERR_STORE,
+                       "blob %s is damaged: remove it from '%s/blobs/sha256' and load or build the "
+                       "image again",
+                       text, s->path);
+    }
+    return true;
+}
+
+bool blob_begin(Store *s, BlobWriter *w, Err *e)
+{
+    *w = (BlobWriter){.store = s, .fd = -1};
+    if (!store_tmp(s, "blob", w->tmp, e))
+        return false;
+    w->fd = openat(s->dirfd, w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (w->fd < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, w->tmp);
+    hash_init(&w->hash);
+    return true;
+}
+
+bool blob_write(BlobWriter *w, const void *bytes, size_t n, Err *e)
+{
+    hash_add(&w->hash, bytes, n);
+    w->size += n;
+    if (!fs_write_all(w->fd, bytes, n, e))
+        return err_wrap(e, "store '%s'", w->store->path);
+    return true;
+}
+
+bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
+{
+    char path[96];
+    blob_path(name, path);
+    if (renameat(w->store->dirfd, w->tmp, w->store->dirfd, path) < 0) {
+        err_errno(e, ERR_STORE, "rename to '%s/%s'", w->store->path, path);
+        blob_abort(w);
+        return false;
+    }
+    close(w->fd);
+    w->fd = -1;
+    return true;
+}
+
+bool blob_commit(BlobWriter *w, const Digest *expect, Digest *ret, uint64_t *ret_size, Err *e)
+{
+    Digest got;
+    hash_end(&w->hash, &got);
+    if (expect && !digest_eq(expect, &got)) {
+        char want[DIGEST_TEXT_SIZE], have[DIGEST_TEXT_SIZE];
+        digest_text(expect, want);
+        digest_text(&got, have);
+        blob_abort(w);
+        return err_set(e, ERR_STORE, "bytes of %s are %s: they were changed or cut on the way",
+                       want, have);
+    }
+    if (!blob_commit_as(w, &got, e))
+        return false;
+    *ret = got;
+    if (ret_size)
+        *ret_size = w->size;
+    return true;
+}
+
+void blob_abort(BlobWriter *w)
+{
+    if (w->fd < 0)
+        return;
+    close(w->fd);
+    w->fd = -1;
+    (void)unlinkat(w->store->dirfd, w->tmp, 0); /* best effort: tmp/ is swept */
+}
+
+bool store_put_blob(Store *s, const void *bytes, size_t n, Digest *ret, Err *e)
+{
+    BlobWriter w;
+    digest_of(bytes, n, ret);
+    if (store_has_blob(s, ret))
+        return true;
+    if (!blob_begin(s, &w, e))
+        return false;
+    if (!blob_write(&w, bytes, n, e)) {
+        blob_abort(&w);
+        return false;
+    }
+    return blob_commit(&w, NULL, ret, NULL, e);
+}

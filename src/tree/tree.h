@@ -1,0 +1,165 @@
+/*
+ * tree/tree.h - the door of the tree room: files as one value.
+ *
+ * COPY, keys, diffs and comparisons share one list of fields and one digest, whether the files lie
+ * in a context, in a snapshot or in an archive. A View looks at such files through a stack of
+ * directories: one for a context, several for a snapshot, where the upper hides the lower as
+ * overlayfs does it. A view never leaves its directories: links are resolved inside, `..` stops at
+ * the root.
+ *
+ * Used by: context, layer, snapshot, steps, source, export.  Uses: base.
+ */
+#ifndef TREE_TREE_H
+#define TREE_TREE_H
+
+#include <sys/stat.h>
+
+#include "base/arena.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/str.h"
+
+typedef enum TreeType {
+    TREE_FILE,
+    TREE_DIR,
+    TREE_SYMLINK,
+    TREE_FIFO,
+    TREE_CHAR,
+    TREE_BLOCK,
+    TREE_SOCKET,
+} TreeType;
+
+/* Entries one COPY may select. */
+enum { TREE_MAX_ENTRIES = 4 << 20, TREE_PATH_MAX = 4096, TREE_MAX_DEPTH = 512 };
+
+typedef struct TreeXattr {
+    const char *name;
+    Str value;
+} TreeXattr;
+
+typedef struct TreeEntry {
+    const char *path; /* where it goes, relative to the destination; "" is the destination itself */
+    const char *from; /* where it is, in the view it was read from */
+    TreeType type;
+    uint32_t mode; /* 07777 bits */
+    uint32_t uid, gid;
+    uint64_t size;    /* files only */
+    const char *link; /* symlinks only */
+    uint32_t major, minor;
+    uint32_t link_group; /* 0: the only name; else 1 + index of the group's first entry */
+    TreeXattr *xattrs;
+    size_t nxattr;
+    Digest content; /* files only, once tree_hash did it */
+    bool overwrite; /* an existing directory takes this entry's mode, owner and time */
+    /* Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
+     */
+    struct timespec mtime, ctime;
+} TreeEntry;
+
+typedef struct Tree {
+    TreeEntry *v;
+    size_t n, cap;
+} Tree;
+
+TreeType tree_type(mode_t mode);
+
+/*
+ * tree_digest - one name for all that layer/ would write of these entries, except times.
+ * Entries count in their order; sort first where the order is not the caller's to choose.
+ */
+void tree_digest(const Tree *t, Digest *ret);
+
+/* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
+bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
+
+/* ---- views
+ * -------------------------------------------------------------------------------------------- */
+
+typedef enum ViewSight {
+    SIGHT_HIDDEN,  /* does not exist for the reader */
+    SIGHT_SEEN,    /* exists */
+    SIGHT_PASSAGE, /* a directory that exists only if something seen lies below */
+} ViewSight;
+
+typedef struct View {
+    const int *dirfds; /* top first; borrowed */
+    size_t n;
+    bool overlay;    /* whiteouts and opaque directories mean what overlayfs means */
+    bool zero_owner; /* a context: everything is read as owned by 0:0 */
+    /* NULL, or what a path (without leading slash) is to the reader. */
+    ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
+    const void *arg;
+} View;
+
+/* A place in a view. `path` is resolved: no link on the way, no leading slash, "" is the root. */
+typedef struct ViewNode {
+    bool exists;
+    bool passage; /* SIGHT_PASSAGE */
+    size_t layer; /* index into dirfds of the topmost directory that has it */
+    struct stat st;
+    char path[TREE_PATH_MAX];
+} ViewNode;
+
+typedef enum ViewFollow { VIEW_NOFOLLOW, VIEW_FOLLOW } ViewFollow;
+
+/*
+ * view_lookup - find `path` from the view's root.
+ *
+ * Links in the middle are followed, the last one as asked. What does not exist is no failure:
+ * node->exists is false and node->path is where it would be made. Fails with ERR_STORE on a loop of
+ * links, a name too long, or an I/O error; a file in the middle of the path counts as "does not
+ * exist".
+ */
+NODISCARD bool view_lookup(const View *v, const char *path, ViewFollow follow, ViewNode *ret,
+                           Err *e);
+
+/* view_list - the names in a directory that view_lookup found, merged and sorted. */
+NODISCARD bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *e);
+
+/* view_open - open a regular file that view_lookup found. Returns -1 with errno. */
+int view_open(const View *v, const ViewNode *file);
+
+/* view_entry - read a node's fields (type, owner, link, xattrs; no content digest) into an entry.
+ */
+NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, Err *e);
+
+/* xattr_kept - whether an extended attribute belongs to a tree: user.* and security.capability,
+ * less overlay's own. */
+bool xattr_kept(const char *name);
+
+/* ---- selections: what a COPY names
+ * -------------------------------------------------------------------- */
+
+/* One file or directory that a COPY source stood for. */
+typedef struct Selected {
+    const char *name; /* the matched path in the source */
+    bool is_dir;      /* then its contents are copied */
+    size_t first, n;  /* its entries in `tree`; a directory's own entry is not among them */
+} Selected;
+
+typedef struct Selection {
+    Tree tree;
+    Selected *roots;
+    size_t nroot, root_cap;
+} Selection;
+
+/*
+ * tree_select - resolve one COPY source in a view and append what it stands for.
+ *
+ *   source   a path or a pattern of Go's filepath.Match; `..` stops at the root
+ *   out      entries, with paths relative to the copied thing
+ *   ret_any  false when nothing matched
+ *
+ * A directory is walked in name order; the last link of a source itself is followed, links below
+ * are kept.
+ */
+NODISCARD bool tree_select(const View *v, Arena *a, const char *source, Selection *out,
+                           bool *ret_any, Err *e);
+
+/* tree_hash - read every regular file of the selection that has no digest yet and fill it in. */
+NODISCARD bool tree_hash(const View *v, Tree *t, Err *e);
+
+/* selection_digest - the digest of roots (their base names and kind) and entries. */
+void selection_digest(const Selection *s, Digest *ret);
+
+#endif
