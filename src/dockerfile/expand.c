@@ -17,6 +17,7 @@ typedef struct Expand {
     StrList *unset;
     StrList *words; /* not NULL: split at unquoted blanks into it */
     bool word_open; /* something (even "") belongs to the current word */
+    bool quoted;    /* inside double quotes */
     unsigned depth;
     Err *e;
 } Expand;
@@ -132,6 +133,30 @@ static void replace_glob(const char *v, const char *p, const char *with, bool al
     }
 }
 
+static void end_word(Expand *x, Buf *out)
+{
+    if (x->word_open || out->len)
+        strlist_add(x->arena, x->words, buf_str(out));
+    out->len = 0;
+    x->word_open = false;
+}
+
+static bool blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* A variable's value; where words are split, an unquoted one is split as well. */
+static void put_value(Expand *x, const char *value, Buf *out)
+{
+    for (; *value; value++) {
+        if (x->words && !x->quoted && blank(*value))
+            end_word(x, out);
+        else
+            buf_putc(out, *value);
+    }
+}
+
 static bool missing_brace(Expand *x)
 {
     return err_set(x->e, ERR_DOCKERFILE, "syntax error: missing '}'");
@@ -195,10 +220,10 @@ static bool modifier(Expand *x, const char *name, char op, bool colon, Buf *out)
     bool unset = !v || (colon && !*v);
     switch (op) {
     case '-':
-        buf_puts(out, unset ? word : v);
+        put_value(x, unset ? word : v, out);
         return true;
     case '+':
-        buf_puts(out, unset ? "" : word);
+        put_value(x, unset ? "" : word, out);
         return true;
     case '?':
         return must_be_set(x, name, v, colon, word, out);
@@ -222,7 +247,7 @@ static bool braces(Expand *x, Buf *out)
     x->at++;
     if (op == '}') {
         const char *v = lookup(x, name);
-        buf_puts(out, v ? v : "");
+        put_value(x, v ? v : "", out);
         return true;
     }
     if (op == '/')
@@ -258,7 +283,7 @@ static bool dollar(Expand *x, Buf *out)
         return true;
     }
     const char *v = lookup(x, name);
-    buf_puts(out, v ? v : "");
+    put_value(x, v ? v : "", out);
     return true;
 }
 
@@ -273,7 +298,10 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
             return err_set(x->e, ERR_DOCKERFILE,
                            "unexpected end of statement while looking for matching double-quote");
         if (c == '$') {
-            if (!dollar(x, out))
+            x->quoted = true;
+            bool ok = dollar(x, out);
+            x->quoted = false;
+            if (!ok)
                 return false;
             continue;
         }
@@ -301,14 +329,6 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
     return true;
 }
 
-static void end_word(Expand *x, Buf *out)
-{
-    if (x->word_open || out->len)
-        strlist_add(x->arena, x->words, buf_str(out));
-    out->len = 0;
-    x->word_open = false;
-}
-
 /* Process up to an unquoted `stop` (not consumed) or the end. `raw` keeps quotes and escapes
  * (patterns). */
 static bool until(Expand *x, char stop, bool raw, Buf *out)
@@ -331,7 +351,7 @@ static bool until(Expand *x, char stop, bool raw, Buf *out)
                 buf_putc(out, x->s[x->at++]);
         } else {
             x->at++;
-            if (x->words && (c == ' ' || c == '\t' || c == '\n'))
+            if (x->words && blank(c))
                 end_word(x, out);
             else
                 buf_putc(out, c);

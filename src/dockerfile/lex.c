@@ -80,18 +80,23 @@ static bool split_directive(Str line, Str *name, Str *value)
     return value->len > 0;
 }
 
+/* The published frontends of docker/dockerfile are this language, from whatever mirror they come.
+ */
 static bool take_syntax(const Lexer *lx, Str v, Err *e)
 {
-    static const char *const OURS[] = {"docker/dockerfile", "docker.io/docker/dockerfile",
-                                       "docker/dockerfile-upstream",
-                                       "docker.io/docker/dockerfile-upstream"};
+    static const char *const OURS[] = {"docker/dockerfile", "docker/dockerfile-upstream"};
     SrcSpan at = {.line = lx->line, .col = 1};
-    size_t n = 0;
-    while (n < v.len && v.ptr[n] != ':' && v.ptr[n] != '@')
-        n++;
-    for (size_t i = 0; i < NELEM(OURS); i++)
-        if (str_eq((Str){v.ptr, n}, OURS[i]))
+    const char *digest = memchr(v.ptr, '@', v.len);
+    size_t n = digest ? (size_t)(digest - v.ptr) : v.len;
+    const char *tag = memrchr(v.ptr, ':', n);
+    if (tag && !memchr(tag, '/', (size_t)(v.ptr + n - tag)))
+        n = (size_t)(tag - v.ptr);
+    for (size_t i = 0; i < NELEM(OURS); i++) {
+        size_t len = strlen(OURS[i]);
+        if (n >= len && !memcmp(v.ptr + n - len, OURS[i], len) &&
+            (n == len || v.ptr[n - len - 1] == '/'))
             return true;
+    }
     return df_err(lx->file, &at, e,
                   "syntax=%.*s: foreign frontends are not run; lighter reads the language of "
                   "docker/dockerfile:1 itself",

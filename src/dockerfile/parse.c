@@ -284,12 +284,10 @@ static bool parse_command(Reader *r)
             return df_err(r->file, &r->in->src, r->e, "RUN: the exec form needs a program");
         return true;
     }
+    /* Shell form; without any text it is the shell with an empty script. */
     DfWord w = whole(r);
-    if (!w.text && r->in->kind == DF_RUN)
-        return df_err(r->file, &r->in->src, r->e, "RUN requires at least one argument");
-    c->shell = w.text != NULL;
-    if (w.text)
-        strlist_add(r->arena, &c->argv, w.text);
+    c->shell = true;
+    strlist_add(r->arena, &c->argv, w.text ? w.text : "");
     return true;
 }
 

@@ -282,9 +282,11 @@ static bool do_copy(Cursor *c)
     buf_printf(&text, " %s # buildkit", dest);
     copy->dest = copy_dest(a, dest, c->st->config.workdir);
     if (in->nsource > 1 && !str_ends(copy->dest, "/"))
-        return df_err(p->file, &in->dest.src, p->e,
-                      "when using COPY with more than one source file, the destination must be a "
-                      "directory and end with a /");
+        strlist_add(a, &p->plan.warnings,
+                    arena_printf(a,
+                                 "%s:%u: COPY of several sources to '%s', which does not end in a "
+                                 "slash: files replace one another there",
+                                 p->file->name, in->dest.src.line, dest));
     c->st->last = add_step(p, s, c->st->last, copy->from);
     add_history(p, c->st, arena_strdup(a, text.ptr), c->st->last);
     return true;
@@ -298,13 +300,12 @@ static bool do_workdir(Cursor *c)
     char *word;
     if (!expand(p, st, c->in->u.words.v[0].text, &c->in->u.words.v[0].src, &word))
         return false;
-    const char *dir =
-        path_join(a, st->config.workdir && *st->config.workdir ? st->config.workdir : "/", word);
-    if (dir[0] != '/')
-        dir = arena_printf(a, "/%s", dir);
+    /* An absolute path stays as it is written, final slash included; a relative one is joined. */
+    const char *before = st->config.workdir && *st->config.workdir ? st->config.workdir : "/";
+    const char *dir = word[0] == '/' ? word : path_join(a, before, word);
     st->config.workdir = dir;
     uint32_t step = STEP_NONE;
-    if (strcmp(dir, "/") != 0) {
+    if (strcmp(path_clean(a, dir), "/") != 0) {
         PlanStep s = {
             .kind = STEP_WORKDIR, .src = c->in->src, .stage = label(c), .title = c->in->text};
         s.u.workdir.path = dir;
@@ -387,13 +388,13 @@ static bool do_command(Cursor *c)
     StrList argv = command_argv(c);
     if (c->in->kind == DF_CMD) {
         st->config.cmd = argv;
+        st->config.args_escaped = true; /* as BuildKit sets it on every platform */
         st->cmd_set = true;
     } else {
         st->config.entrypoint = argv;
         if (!st->cmd_set) /* an inherited CMD was meant for the inherited ENTRYPOINT */
             st->config.cmd = (StrList){0};
     }
-    st->config.args_escaped = true; /* as BuildKit sets it on every platform */
     add_history(c->p, st,
                 arena_printf(c->p->arena, "%s %s", c->in->name, go_quoted(c->p->arena, &argv)),
                 STEP_NONE);
@@ -503,8 +504,6 @@ static bool start_state(Cursor *c)
         st->config = image_config_clone(a, p->bases[base].config);
         if (!env_get(&st->config.env, "PATH"))
             env_set(a, &st->config.env, "PATH", PATH_DEFAULT);
-        if (!st->config.workdir || !*st->config.workdir)
-            st->config.workdir = "/";
     }
     st->env = strlist_copy(a, &st->config.env);
     st->last = base_step(p, base, &sg->from->src, lab, title);

@@ -108,10 +108,11 @@ static bool resolve_user(const SandboxSpec *spec, SandboxIds *ret, Err *e)
 
 static bool become(const SandboxIds *ids, Err *e)
 {
-    gid_t groups[NELEM(ids->groups)];
+    gid_t groups[NELEM(ids->groups) + 1];
+    groups[0] = ids->gid; /* else a file's "others" bits could be had by leaving the group list */
     for (size_t i = 0; i < ids->ngroup; i++)
-        groups[i] = ids->groups[i];
-    if (setgroups(ids->ngroup, groups) < 0)
+        groups[i + 1] = ids->groups[i];
+    if (setgroups(ids->ngroup + 1, groups) < 0)
         return err_errno(e, ERR_ENV, "set groups");
     if (setresgid(ids->gid, ids->gid, ids->gid) < 0 || setresuid(ids->uid, ids->uid, ids->uid) < 0)
         return errno == EINVAL ? err_set(e, ERR_ENV,

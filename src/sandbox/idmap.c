@@ -6,7 +6,6 @@
 #include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -183,7 +182,7 @@ bool sandbox_enter(const SandboxHost *h, Err *e)
         map_helper(go[0], pid, uid, gid, h);
     }
     close(go[0]);
-    bool ok = helper > 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+    bool ok = helper > 0 && unshare(CLONE_NEWUSER) == 0;
     if (!ok)
         err_errno(e, ERR_ENV, "mode rootless: make a user namespace");
     else
@@ -198,7 +197,5 @@ bool sandbox_enter(const SandboxHost *h, Err *e)
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return err_errno(e, ERR_ENV, "mode rootless: become root of the namespace");
     (void)prctl(PR_SET_DUMPABLE, 1); /* so that /proc/self stays ours after the change of ids */
-    if (mount("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
-        return err_errno(e, ERR_ENV, "mode rootless: make mounts private");
     return true;
 }

@@ -52,9 +52,11 @@ char *sandbox_owners(Arena *a, const SandboxHost *h);
 /*
  * sandbox_enter - enter the mode's namespaces, once a process and with no other thread alive.
  *
- * For MODE_ROOT nothing is to do. After it this process is root of its user namespace and may own
- * files for all ids of the range; its supplementary groups stay, for files readable through them
- * stay readable. Source: user_namespaces(7), newuidmap(1).
+ * Only a user namespace: mounts are made in each step's own mount namespace, and descriptors of the
+ * store stay in the one they were opened in. For MODE_ROOT nothing is to do. After it this process
+ * is root of its user namespace and may own files for all ids of the range; its supplementary
+ * groups stay, for files readable through them stay readable. Source: user_namespaces(7),
+ * newuidmap(1).
  */
 NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
 
