@@ -61,14 +61,22 @@ static bool store(Parse *p, const OptRow *r, const char *value)
     return true;
 }
 
+static bool unknown(Parse *p, const char *what)
+{
+    const char *usage = p->table->usage; /* its first two words are the command */
+    size_t n = strcspn(usage, " ");
+    n += usage[n] ? 1 + strcspn(usage + n + 1, " ") : 0;
+    return err_set(p->e, ERR_USAGE, "unknown option '%s'; '%.*s --help' lists the options", what,
+                   (int)n, usage);
+}
+
 static bool parse_long(Parse *p, const char *arg)
 {
     const char *eq = strchr(arg, '=');
     Str name = eq ? (Str){arg, (size_t)(eq - arg)} : str_c(arg);
     const OptRow *r = row_by_name(p->table, name);
     if (!r)
-        return err_set(p->e, ERR_USAGE, "unknown option '--%.*s'; see '%s --help'", (int)name.len,
-                       name.ptr, p->table->usage);
+        return unknown(p, arena_printf(p->arena, "--%.*s", (int)name.len, name.ptr));
     return store(p, r, eq ? eq + 1 : NULL);
 }
 
@@ -77,8 +85,7 @@ static bool parse_letters(Parse *p, const char *arg)
     for (const char *c = arg; *c; c++) {
         const OptRow *r = row_by_letter(p->table, *c);
         if (!r)
-            return err_set(p->e, ERR_USAGE, "unknown option '-%c'; see '%s --help'", *c,
-                           p->table->usage);
+            return unknown(p, arena_printf(p->arena, "-%c", *c));
         if (r->kind == OPT_BOOL) {
             if (!store(p, r, NULL))
                 return false;

@@ -245,6 +245,19 @@ static bool read_dockerfile(Build *b)
     return df_parse(b->arena, name, (Str){buf_str(&b->text), b->text.len}, &b->file, b->e);
 }
 
+/* Put the place that names an image in front of why it cannot be had. */
+static bool at_name(Build *b, const char *name)
+{
+    for (size_t i = 0; i < b->file.ninstr; i++) {
+        const DfInstr *in = &b->file.instrs[i];
+        bool from = in->kind == DF_FROM && !strcmp(in->u.from.image.text, name);
+        bool copy = in->kind == DF_COPY && in->u.copy.from && !strcmp(in->u.copy.from, name);
+        if (from || copy)
+            return err_wrap(b->e, "%s:%u", b->file.name, in->src.line);
+    }
+    return err_wrap(b->e, "%s", b->file.name);
+}
+
 static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 {
     StrList names;
@@ -254,7 +267,7 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
     PlanBase *v = NEW_N(b->arena, PlanBase, names.n + 1);
     for (size_t i = 0; i < names.n; i++) {
         if (!source_resolve(b->store, b->arena, names.v[i], &b->opts->contexts, &b->bases[i], b->e))
-            return false;
+            return at_name(b, names.v[i]);
         v[i] = (PlanBase){names.v[i], &b->bases[i].config};
     }
     *ret = v;
@@ -264,8 +277,8 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 
 static bool make_plan(Build *b)
 {
-    PlanBase *bases;
-    size_t n;
+    PlanBase *bases = NULL;
+    size_t n = 0;
     if (!resolve_bases(b, &bases, &n) ||
         !plan_make(b->arena, &b->file, &b->plan_opts, bases, n, &b->plan, b->e))
         return false;

@@ -516,29 +516,33 @@ void df_excerpt(const DfFile *f, const SrcSpan *at, Buf *out)
     }
 }
 
-/* Levenshtein distance of short names; long ones count as far. */
+/*
+ * How many letters to insert, drop, change or swap with their neighbour (optimal string alignment)
+ * to get from one short name to the other; long ones count as far.
+ */
 static size_t distance(const char *a, const char *b)
 {
     enum { MAX = 32 };
-    size_t n = strlen(a), m = strlen(b), row[MAX + 1];
+    size_t n = strlen(a), m = strlen(b), d[MAX + 1][MAX + 1];
     if (n > MAX || m > MAX)
         return MAX;
+    for (size_t i = 0; i <= n; i++)
+        d[i][0] = i;
     for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
+        d[0][j] = j;
+    for (size_t i = 1; i <= n; i++)
         for (size_t j = 1; j <= m; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
+            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (d[i - 1][j] + 1 < best)
+                best = d[i - 1][j] + 1;
+            if (d[i][j - 1] + 1 < best)
+                best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                d[i - 2][j - 2] + 1 < best)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
         }
-    }
-    return row[m];
+    return d[n][m];
 }
 
 const char *df_suggest(const char *given, const char *const *names, size_t n)

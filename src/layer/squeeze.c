@@ -9,8 +9,8 @@
 #include "base/fs.h"
 #include "base/pool.h"
 
-/* These two decide the bytes of every layer: docs/formats name them, and they change with the
- * format only. */
+/* These two decide the bytes of every layer: docs/architecture.md names them, and they change with
+ * the format only. */
 enum { BLOCK_SIZE = 1 << 20, GZIP_LEVEL = 6 };
 enum { PLAIN_SIZE = 64 << 10, MAX_THREADS = 16 };
 

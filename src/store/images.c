@@ -31,15 +31,6 @@ static bool put_layer_row(Store *s, const StoreImage *img, size_t i, Err *e)
     return db_run(&q, e);
 }
 
-bool store_image_put(Store *s, const StoreImage *img, Err *e)
-{
-    /* Layers first: an image row promises that they are there. */
-    for (size_t i = 0; i < img->nlayer; i++)
-        if (!put_layer_row(s, img, i, e))
-            return false;
-    return put_image_row(s, img, e);
-}
-
 static bool read_layers(Store *s, Arena *a, StoreImage *img, Err *e)
 {
     size_t cap = 0;
@@ -59,6 +50,47 @@ static bool read_layers(Store *s, Arena *a, StoreImage *img, Err *e)
         l->times = arena_strdup(a, db_text(&q, 2));
     }
     return false;
+}
+
+static bool have_image_row(Store *s, const Digest *id, bool *ret, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT 1 FROM image WHERE id = ?", &q, e))
+        return false;
+    db_bind_digest(&q, 1, id);
+    return db_row(&q, ret, e);
+}
+
+/* Whether the rows of this image's layers say what they would say anew. */
+static bool same_layers(Store *s, const StoreImage *img, bool *ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    StoreImage old = {.id = img->id};
+    *ret = false;
+    if (!read_layers(s, &a, &old, e))
+        return false;
+    if (old.nlayer != img->nlayer)
+        return true;
+    for (size_t i = 0; i < img->nlayer; i++)
+        if (!digest_eq(&old.layers[i].diff_id, &img->layers[i].diff_id) ||
+            old.layers[i].snapshot != img->layers[i].snapshot)
+            return true;
+    *ret = true;
+    return true;
+}
+
+bool store_image_put(Store *s, const StoreImage *img, Err *e)
+{
+    bool have, same = false;
+    if (!have_image_row(s, &img->id, &have, e) || (have && !same_layers(s, img, &same, e)))
+        return false;
+    if (same) /* a build that changed nothing writes nothing */
+        return true;
+    /* Layers first: an image row promises that they are there. */
+    for (size_t i = 0; i < img->nlayer; i++)
+        if (!put_layer_row(s, img, i, e))
+            return false;
+    return put_image_row(s, img, e);
 }
 
 bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool *ret_found, Err *e)
@@ -99,7 +131,10 @@ bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint
 bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
 {
     scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "INSERT OR REPLACE INTO tag VALUES(?, ?)", &q, e))
+    if (!db_begin(s,
+                  "INSERT INTO tag VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET image = ?2 "
+                  "WHERE image IS NOT ?2",
+                  &q, e))
         return false;
     db_bind_text(&q, 1, name);
     db_bind_digest(&q, 2, id);
