@@ -73,7 +73,7 @@ static int run_cmd(const Cmd *c, int argc, char **argv)
         return 128 + cancel_signal();
     }
     fprintf(stderr, "lighter %s: %s\n", c->name, e.msg);
-    return e.kind;
+    return (int)e.kind;
 }
 
 int main(int argc, char **argv)

@@ -30,7 +30,7 @@ void report(ReportKind kind, int number, const char *text)
 
 static _Noreturn void fail(const Err *e)
 {
-    report(REPORT_ERROR, e->kind, e->msg);
+    report(REPORT_ERROR, (int)e->kind, e->msg);
     _exit(1);
 }
 
@@ -238,7 +238,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         if (!spec->interactive)
             (void)setsid();
         sandbox_exec(a, spec, &e);
-        report(REPORT_ERROR, e.kind, e.msg);
+        report(REPORT_ERROR, (int)e.kind, e.msg);
         _exit(127);
     }
     if (command < 0) {

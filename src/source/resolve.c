@@ -148,24 +148,64 @@ static bool unpack_layer(Store *s, const StoreLayer *l, bool in_userns, Snapshot
     return err_set(e, ERR_STORE, "layer %s is gone from the store: load the image again", text);
 }
 
+/* Layers being unpacked now: two steps on one base share the work, two bases do not wait for each
+ * other. */
+typedef struct InFlight {
+    const Digest *diff_id;
+    struct InFlight *next;
+} InFlight;
+
+static pthread_mutex_t flight_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t flight_end = PTHREAD_COND_INITIALIZER;
+static InFlight *flights;
+
+static bool in_flight(const Digest *diff_id)
+{
+    for (const InFlight *f = flights; f; f = f->next)
+        if (digest_eq(f->diff_id, diff_id))
+            return true;
+    return false;
+}
+
+static void take_off(InFlight *own)
+{
+    pthread_mutex_lock(&flight_lock);
+    while (in_flight(own->diff_id))
+        pthread_cond_wait(&flight_end, &flight_lock);
+    own->next = flights;
+    flights = own;
+    pthread_mutex_unlock(&flight_lock);
+}
+
+static void land(const InFlight *own)
+{
+    pthread_mutex_lock(&flight_lock);
+    for (InFlight **at = &flights; *at; at = &(*at)->next)
+        if (*at == own) {
+            *at = own->next;
+            break;
+        }
+    pthread_cond_broadcast(&flight_end);
+    pthread_mutex_unlock(&flight_lock);
+}
+
 bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, Stack *ret, Err *e)
 {
-    /* One at a time: two steps on one base would unpack it twice. */
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     Stack st = {0};
-    bool ok = true;
-    pthread_mutex_lock(&lock);
-    for (size_t i = 0; ok && i < img->nlayer; i++) {
+    for (size_t i = 0; i < img->nlayer; i++) {
         const StoreLayer *l = &img->layers[i];
         SnapshotId id = l->snapshot;
         bool ours = l->times[0] != 0; /* made here from a snapshot, which is 0 when it is empty */
-        if (!ours || !store_snapshot_exists(s, id))
-            ok = unpack_layer(s, l, in_userns, &id, e);
-        if (ok)
-            st = stack_push(a, &st, id);
+        if (!ours || !store_snapshot_exists(s, id)) {
+            InFlight own = {.diff_id = &l->diff_id};
+            take_off(&own);
+            bool ok = unpack_layer(s, l, in_userns, &id, e);
+            land(&own);
+            if (!ok)
+                return err_wrap(e, "image '%s'", img->name ? img->name : "");
+        }
+        st = stack_push(a, &st, id);
     }
-    pthread_mutex_unlock(&lock);
-    if (ok)
-        *ret = st;
-    return ok || err_wrap(e, "image '%s'", img->name ? img->name : "");
+    *ret = st;
+    return true;
 }
