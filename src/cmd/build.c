@@ -102,8 +102,7 @@ typedef struct Build {
     Err *e;
 } Build;
 
-/* ---- options
- * -------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 /* "-o type=oci,dest=PATH[,tar=false]" */
 typedef struct Output {
@@ -215,8 +214,7 @@ static bool check_options(Build *b, const StrList *operands)
     return read_tags(b) && read_epoch(b);
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static bool read_dockerfile(Build *b)
 {
@@ -287,8 +285,7 @@ static bool make_plan(Build *b)
     return context_open(b->arena, b->context_dir, b->dockerfile_path, &b->context, b->e);
 }
 
-/* ---- the image
- * ------------------------------------------------------------------------------------------ */
+/* ---- the image ---- */
 
 /* Snapshots are read and written in the mode's namespaces; a build of hits alone never gets here.
  */
@@ -382,8 +379,7 @@ static bool make_image(Build *b)
     return true;
 }
 
-/* ---- after the build
- * ------------------------------------------------------------------------------------ */
+/* ---- after the build ---- */
 
 /* Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
  */

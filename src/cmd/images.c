@@ -94,8 +94,7 @@ static bool run_images(Arena *a, const void *opts, const StrList *operands, int 
 
 const Cmd CMD_IMAGES = {"images", &IMAGES_TABLE, sizeof(ImagesOpts), run_images};
 
-/* ---- inspect
- * -------------------------------------------------------------------------------------------- */
+/* ---- inspect ---- */
 
 typedef struct InspectOpts {
     char nothing;

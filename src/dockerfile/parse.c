@@ -57,8 +57,7 @@ static DfWord word(const Reader *r, size_t from, size_t to)
     return (DfWord){arena_strndup(r->arena, r->line->text + from, to - from), span(r, from, to)};
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------------------ */
+/* ---- words ---- */
 
 /* Split the rest at blanks, quotes as plain characters (FROM, COPY, EXPOSE). */
 static void split_plain(Reader *r, DfWord **ret, size_t *ret_n)
@@ -150,8 +149,7 @@ static bool json_form(const Reader *r, StrList *ret)
     return ok;
 }
 
-/* ---- here-documents: found, and refused until they are carried out
- * ------------------------------------- */
+/* ---- here-documents: found, and refused ---- */
 
 static bool is_heredoc_word(const char *s, size_t n)
 {
@@ -182,8 +180,7 @@ static bool refuse_heredoc(Reader *r)
     return true;
 }
 
-/* ---- flags
- * ------------------------------------------------------------------------------------------ */
+/* ---- flags ---- */
 
 /* A flag an instruction has in the language. `why` set: known, and refused with that reason. */
 typedef struct FlagRow {
@@ -238,8 +235,7 @@ static bool flags(Reader *r)
     return true;
 }
 
-/* ---- instructions
- * ----------------------------------------------------------------------------------- */
+/* ---- instructions ---- */
 
 static bool stage_name_ok(const char *s)
 {

@@ -42,8 +42,7 @@ static bool collect(Store *s, Arena *a, const ExportItem *it, ImageIndex *idx, B
     return true;
 }
 
-/* ---- the archive
- * ---------------------------------------------------------------------------------------- */
+/* ---- the archive ---- */
 
 static bool put_blob_tar(Store *s, const Descriptor *d, int out, Err *e)
 {
@@ -95,8 +94,7 @@ static bool write_tar_file(Store *s, const Blobs *blobs, const Buf *index, const
     return ok || err_wrap(e, "write '%s'", dest);
 }
 
-/* ---- the directory
- * -------------------------------------------------------------------------------------- */
+/* ---- the directory ---- */
 
 static bool put_blob_dir(Store *s, const Descriptor *d, int dir, Err *e)
 {

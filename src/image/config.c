@@ -91,8 +91,7 @@ void image_chain_id(const Digest *diff_ids, size_t n, Digest *ret)
     *ret = chain;
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static const char *keep(Arena *a, const json_t *obj, const char *key)
 {
@@ -199,8 +198,7 @@ bool image_config_parse(Arena *a, const char *text, size_t len, ImageConfig *ret
     return true;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static json_t *list_json(const StrList *l)
 {

@@ -19,8 +19,7 @@
 #include "base/err.h"
 #include "tree/tree.h"
 
-/* ---- times
- * ---------------------------------------------------------------------------------------------- */
+/* ---- times ---- */
 
 typedef enum TimesKind {
     TIMES_KEEP,  /* whole seconds of the file's own time, as docker */
@@ -41,8 +40,7 @@ enum { TIMES_CONTENT = 946684800 };
 char *layer_times_text(Arena *a, LayerTimes t);
 bool layer_times_parse(const char *text, LayerTimes *ret);
 
-/* ---- packing
- * -------------------------------------------------------------------------------------------- */
+/* ---- packing ---- */
 
 typedef enum LayerPacking { PACK_NOTHING, PACK_PLAIN, PACK_GZIP } LayerPacking;
 
@@ -66,8 +64,7 @@ typedef struct LayerFacts {
 NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd,
                           unsigned nthread, LayerFacts *ret, Err *e);
 
-/* ---- reading streams
- * ------------------------------------------------------------------------------------ */
+/* ---- reading streams ---- */
 
 typedef struct LayerIn LayerIn;
 
@@ -125,8 +122,7 @@ NODISCARD bool tar_read(TarReader *t, void *buf, size_t cap, size_t *ret_n, Err 
  */
 NODISCARD bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e);
 
-/* ---- writing small archives
- * ----------------------------------------------------------------------------- */
+/* ---- writing small archives ---- */
 
 /* tar_put_file / _end - a plain tar of regular files with fixed facts, for OCI archives. */
 NODISCARD bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e);

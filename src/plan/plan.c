@@ -37,8 +37,7 @@ typedef struct Planner {
     Err *e;
 } Planner;
 
-/* ---- names an image is needed by
- * ------------------------------------------------------------------------ */
+/* ---- names an image is needed by ---- */
 
 static void add_once(Arena *a, StrList *l, const char *s)
 {
@@ -75,8 +74,7 @@ bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, StrList *ret, Err
     return true;
 }
 
-/* ---- steps
- * ---------------------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 static uint32_t add_step(Planner *p, PlanStep step, uint32_t parent, uint32_t other)
 {
@@ -133,8 +131,7 @@ static bool expand(Planner *p, const State *st, const char *word, const SrcSpan 
     return true;
 }
 
-/* ---- instructions
- * --------------------------------------------------------------------------------------- */
+/* ---- instructions ---- */
 
 /* One stage being planned, and the place of the instruction in it. */
 typedef struct Cursor {
@@ -459,8 +456,7 @@ static bool do_instr(Cursor *c)
     return true;
 }
 
-/* ---- stages
- * --------------------------------------------------------------------------------------------- */
+/* ---- stages ---- */
 
 static bool has_onbuild(Cursor *c, const ImageConfig *config)
 {

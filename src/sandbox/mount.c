@@ -42,8 +42,7 @@ static int sys_mount_setattr(int fd, unsigned flags, struct mount_attr *attr)
     return (int)syscall(SYS_mount_setattr, fd, "", flags | AT_EMPTY_PATH, attr, sizeof *attr);
 }
 
-/* ---- the overlay
- * ---------------------------------------------------------------------------------------- */
+/* ---- the overlay ---- */
 
 typedef struct Overlay {
     const StrList *lowers;
@@ -108,8 +107,7 @@ static bool mount_root(const Overlay *o, const char *target, Err *e)
     return true;
 }
 
-/* ---- mount points
- * --------------------------------------------------------------------------------------- */
+/* ---- mount points ---- */
 
 /* Where an open file lies below the root, as a name without leading slash. */
 static bool name_of(int fd, const char *root, char *out, size_t cap)
@@ -195,8 +193,7 @@ static bool bind(const Root *r, const char *source, const char *path, bool recur
     return true;
 }
 
-/* ---- what every sandbox has
- * ----------------------------------------------------------------------------- */
+/* ---- what every sandbox has ---- */
 
 static bool mount_dev(const Root *r, Err *e)
 {

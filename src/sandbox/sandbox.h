@@ -18,8 +18,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* ---- modes
- * ---------------------------------------------------------------------------------------------- */
+/* ---- modes ---- */
 
 typedef enum SandboxMode {
     MODE_ROOT,     /* real root with CAP_SYS_ADMIN */
@@ -60,8 +59,7 @@ char *sandbox_owners(Arena *a, const SandboxHost *h);
  */
 NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
 
-/* ---- one command
- * ---------------------------------------------------------------------------------------- */
+/* ---- one command ---- */
 
 typedef struct SandboxBind {
     const char *source; /* outside, absolute */

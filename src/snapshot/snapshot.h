@@ -50,7 +50,7 @@ static inline void scoped_stack_view_done(StackView *v)
 }
 
 /*
- * snapshot_unpack - the snapshot of a layer, unpacked from its blob if that was not done before.
+ * snapshot_unpack - unpack a layer's blob into a snapshot and remember it as the layer's.
  *
  *   diff_id    what the unpacked stream must hash to; anything else is ERR_STORE and leaves nothing
  *   in_userns  see layer_unpack()
@@ -58,8 +58,7 @@ static inline void scoped_stack_view_done(StackView *v)
 NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
                                bool in_userns, SnapshotId *ret, Err *e);
 
-/* ---- writing a snapshot without a mount
- * ----------------------------------------------------------------- */
+/* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */
 typedef struct UpperTime {

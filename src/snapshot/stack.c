@@ -114,9 +114,6 @@ bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compre
                      bool in_userns, SnapshotId *ret, Err *e)
 {
     char tmp[STORE_TMP_MAX], text[DIGEST_TEXT_SIZE];
-    bool found;
-    if (!store_layer_get(s, diff_id, ret, &found, e) || found)
-        return found;
     if (!store_tmp(s, "unpack", tmp, e))
         return false;
     if (!unpack_to(s, tmp, diff_id, blob, how, in_userns, e)) {

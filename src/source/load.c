@@ -161,8 +161,7 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
     return store_image_packed(x->store, &img.id, &d->digest, d->size, x->e);
 }
 
-/* ---- choosing
- * ------------------------------------------------------------------------------------------- */
+/* ---- choosing ---- */
 
 static bool for_us(const Descriptor *d)
 {
@@ -260,8 +259,7 @@ bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which, 
     return take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
 }
 
-/* ---- archives
- * ------------------------------------------------------------------------------------------- */
+/* ---- archives ---- */
 
 /* One blob of the stream into the store, under the name it must hash to. */
 static bool stream_blob(Door *x, TarReader *t, const char *hex)

@@ -143,8 +143,7 @@ bool copy_key(StepWork *w, bool *ret_known, Err *e)
     return true;
 }
 
-/* ---- writing
- * -------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 typedef struct Copier {
     StepWork *w;
@@ -235,8 +234,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     return upper_commit(&up, ret, e);
 }
 
-/* ---- WORKDIR
- * -------------------------------------------------------------------------------------------- */
+/* ---- WORKDIR ---- */
 
 static bool read_in_view(const View *v, const char *path, Buf *out, Err *e)
 {

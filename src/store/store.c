@@ -109,8 +109,7 @@ int store_dirfd(const Store *s)
     return s->dirfd;
 }
 
-/* ---- tmp
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tmp ---- */
 
 /* Our own directory below tmp/, with a lock that dies with us. */
 static bool make_owner(Store *s, Err *e)
@@ -191,8 +190,7 @@ void store_sweep(Store *s)
     }
 }
 
-/* ---- blobs
- * -------------------------------------------------------------------------------------------- */
+/* ---- blobs ---- */
 
 static void blob_path(const Digest *d, char out[static 96])
 {

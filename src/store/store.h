@@ -47,8 +47,7 @@ static inline void scoped_store_done(Store **s)
 const char *store_path(const Store *s);
 int store_dirfd(const Store *s);
 
-/* ---- tmp
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tmp ---- */
 
 /* store_tmp - a fresh path below tmp/, relative to store_dirfd(), in `out`; nothing is made there
  * yet. */
@@ -57,8 +56,7 @@ NODISCARD bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_M
 /* store_sweep - remove what dead processes left. What cannot be removed now is left for later. */
 void store_sweep(Store *s);
 
-/* ---- blobs
- * -------------------------------------------------------------------------------------------- */
+/* ---- blobs ---- */
 
 typedef struct BlobWriter {
     Store *store;
@@ -89,8 +87,7 @@ NODISCARD bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e);
 /* blob_abort - drop an unfinished blob; after blob_commit it does nothing. */
 void blob_abort(BlobWriter *w);
 
-/* ---- snapshots and records
- * ---------------------------------------------------------------------------- */
+/* ---- snapshots and records ---- */
 
 /* 0 is the empty snapshot: a step that wrote nothing. */
 typedef uint64_t SnapshotId;
@@ -126,8 +123,7 @@ NODISCARD bool store_record_put(Store *s, const Digest *key, const StoreRecord *
 NODISCARD bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
 NODISCARD bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Err *e);
 
-/* ---- images
- * ------------------------------------------------------------------------------------------- */
+/* ---- images ---- */
 
 /* A layer of a kept image: bytes as they came (blob), or to be packed from a snapshot when asked
  * for. */

@@ -72,8 +72,7 @@ void tree_digest(const Tree *t, Digest *ret);
 /* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
 bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
 
-/* ---- views
- * -------------------------------------------------------------------------------------------- */
+/* ---- views ---- */
 
 typedef enum ViewSight {
     SIGHT_HIDDEN,  /* does not exist for the reader */
@@ -127,8 +126,7 @@ NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEnt
  * less overlay's own. */
 bool xattr_kept(const char *name);
 
-/* ---- selections: what a COPY names
- * -------------------------------------------------------------------- */
+/* ---- selections: what a COPY names ---- */
 
 /* One file or directory that a COPY source stood for. */
 typedef struct Selected {
