@@ -10,7 +10,8 @@
 enum { MAX_FINDINGS = 5, MAX_DEPTH = 128, CONF_MAX = 1 << 20 };
 
 typedef struct Search {
-    Arena *arena;
+    Arena *arena;    /* for the walk */
+    Arena *findings; /* for what is said */
     const View *image;
     StrList dirs; /* where the loader looks without being told */
     bool dirs_known;
@@ -112,7 +113,7 @@ static void finding(Search *s, const ElfFacts *f, const char *path, const char *
                                  "build), or use a base with the same C library"
                                : "link it statically, or use a base with the same C library";
     if (s->out->n < MAX_FINDINGS)
-        strlist_add(s->arena, s->out,
+        strlist_add(s->findings, s->out,
                     arena_printf(s->arena, "%s cannot start in this image: %s is not in it; %s",
                                  path, what, fix));
 }
@@ -161,6 +162,7 @@ static bool walk(Search *s, int dirfd, const char *prefix, unsigned depth)
 
 bool analyze_loaders(Arena *a, int layer, const View *image, StrList *out, Err *e)
 {
-    Search s = {.arena = a, .image = image, .out = out, .e = e};
+    scoped(arena) Arena scratch = {0};
+    Search s = {.arena = &scratch, .findings = a, .image = image, .out = out, .e = e};
     return walk(&s, layer, "", 0);
 }

@@ -104,7 +104,7 @@ static bool remove_children(int dirfd, const char *path, Err *e)
         if (fd < 0)
             return err_errno(e, ERR_STORE, "open directory '%s'", path);
     }
-    int again = dup(fd);
+    int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     DIR *d = again < 0 ? NULL : fdopendir(again);
     if (!d)
         return err_errno(e, ERR_STORE, "read directory '%s'", path);

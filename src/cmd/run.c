@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/cmd.h"
 #include "snapshot/snapshot.h"
@@ -143,9 +144,12 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     store_sweep(s);
     if (!store_tmp(s, "run", dir, e))
         return false;
-    /* The terminal's signals reach the command by itself; this process only waits for it. */
-    signal(SIGINT, SIG_IGN);
-    signal(SIGQUIT, SIG_IGN);
+    cancel_install(); /* signals are passed on to the command */
+    spec.terminal = isatty(STDIN_FILENO);
+    if (spec.terminal) {
+        signal(SIGINT, SIG_IGN);
+        signal(SIGQUIT, SIG_IGN);
+    }
     bool ok = run_in(a, s, &host, &img, &spec, dir, &end, e);
     fs_remove_tree(store_dirfd(s), dir, &ignored);
     if (!ok)

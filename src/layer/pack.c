@@ -43,8 +43,9 @@ bool layer_times_parse(const char *text, LayerTimes *ret)
 typedef struct Packer {
     Squeeze *out;
     LayerTimes times;
-    Arena arena;
-    Map inodes; /* "dev:ino" of files with several names -> address of the first name */
+    Arena arena; /* of the directory being walked */
+    Arena kept;  /* names of hard links */
+    Map inodes;  /* "dev:ino" of files with several names -> address of the first name */
     View view;
     int dirfd;
     Err *e;
@@ -124,7 +125,7 @@ static bool as_hard_link(Packer *p, const ViewNode *node, TarEntry *t)
     uint64_t first;
     if (t->type != '0' || node->st.st_nlink < 2)
         return false;
-    char *id = arena_printf(&p->arena, "%llu:%llu", (unsigned long long)node->st.st_dev,
+    char *id = arena_printf(&p->kept, "%llu:%llu", (unsigned long long)node->st.st_dev,
                             (unsigned long long)node->st.st_ino);
     if (map_get(&p->inodes, id, &first)) {
         t->type = '1';
@@ -132,7 +133,7 @@ static bool as_hard_link(Packer *p, const ViewNode *node, TarEntry *t)
         t->nxattr = 0;
         return true;
     }
-    map_put(&p->inodes, id, (uint64_t)(uintptr_t)t->name);
+    map_put(&p->inodes, id, (uint64_t)(uintptr_t)arena_strdup(&p->kept, t->name));
     return false;
 }
 
@@ -162,7 +163,20 @@ static bool emit_node(Packer *p, const ViewNode *node)
     return x.type != TREE_FILE || linked || emit_data(p, node, x.size);
 }
 
+static bool pack_entries(Packer *p, const char *dir, unsigned depth);
+
+/* Memory follows the depth of the tree, not its size. */
 static bool pack_dir(Packer *p, const char *dir, unsigned depth)
+{
+    Arena outer = p->arena;
+    p->arena = (Arena){0};
+    bool ok = pack_entries(p, dir, depth);
+    arena_done(&p->arena);
+    p->arena = outer;
+    return ok;
+}
+
+static bool pack_entries(Packer *p, const char *dir, unsigned depth)
 {
     scoped(fd) int fd =
         openat(p->dirfd, *dir ? dir : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -216,7 +230,7 @@ bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsign
     Packer p = {.out = out, .times = times, .dirfd = upper, .e = e};
     p.view = (View){.dirfds = &p.dirfd, .n = 1};
     bool ok = upper < 0 || pack_dir(&p, "", 0);
-    arena_done(&p.arena);
+    arena_done(&p.kept);
     map_done(&p.inodes);
     return ok && squeeze_add(out, END, sizeof END, e) && squeeze_end(out, ret, e);
 }

@@ -32,9 +32,10 @@ typedef struct Unpacker {
 static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char **ret_base)
 {
     const char *base = path_base(name);
-    char *dir = arena_strndup(&u->arena, name, base == name ? 0 : (size_t)(base - name - 1));
+    size_t len = base == name ? 0 : (size_t)(base - name - 1);
     *ret_base = base;
-    if (u->parent < 0 || strcmp(u->parent_name, dir) != 0) {
+    if (u->parent < 0 || strlen(u->parent_name) != len || memcmp(u->parent_name, name, len) != 0) {
+        char *dir = arena_strndup(&u->arena, name, len);
         if (u->parent >= 0)
             close(u->parent);
         u->parent = fs_open_in_root(u->dirfd, *dir ? dir : ".", O_RDONLY | O_DIRECTORY, 0);

@@ -214,12 +214,17 @@ static void forward(int sig)
         kill((pid_t)forward_to, sig);
 }
 
-static void forward_signals(pid_t to)
+/* The terminal's own signals reach every process in its foreground: passing them on would double
+ * them. */
+static void forward_signals(const SandboxSpec *spec, pid_t to)
 {
-    static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH};
+    static const int SIGNALS[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    static const int KEYS[] = {SIGINT, SIGQUIT};
     forward_to = (sig_atomic_t)to;
     for (size_t i = 0; i < NELEM(SIGNALS); i++)
         signal(SIGNALS[i], forward);
+    for (size_t i = 0; i < NELEM(KEYS); i++)
+        signal(KEYS[i], spec->terminal ? SIG_IGN : forward);
 }
 
 /* Reap everything until the command ends; the rest dies with pid 1. */
@@ -255,7 +260,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
         (void)syscall(SYS_close_range, FD_STORE, ~0U, 0);
         close(FD_SPEC);
-        if (!spec->interactive)
+        if (!spec->terminal)
             (void)setsid();
         sandbox_exec(a, spec, &e);
         report(REPORT_ERROR, (int)e.kind, e.msg);
@@ -265,7 +270,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
     }
-    forward_signals(command);
+    forward_signals(spec, command);
     report(REPORT_EXIT, reap_until(command), "");
     _exit(0);
 }
@@ -306,7 +311,7 @@ _Noreturn void sandbox_child_main(void)
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
     }
-    forward_signals(init);
+    forward_signals(&spec, init);
     int status;
     while (waitpid(init, &status, 0) < 0 && errno == EINTR) {
     }

@@ -53,8 +53,8 @@ static bool spawn(Running *r, int specfd, int status, int output, int storefd)
     posix_spawnattr_init(&at);
     sigemptyset(&none);
     posix_spawnattr_setsigmask(&at, &none);
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK |
-                                      (r->spec->interactive ? 0 : POSIX_SPAWN_SETSID));
+    posix_spawnattr_setflags(&at,
+                             POSIX_SPAWN_SETSIGMASK | (r->spec->terminal ? 0 : POSIX_SPAWN_SETSID));
     if (!r->spec->interactive)
         posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
     if (output >= 0) {
@@ -133,7 +133,11 @@ static void pump(Running *r, Stubs *stubs)
     while (p[0].fd >= 0 || p[1].fd >= 0) {
         if (poll(p, 3, -1) < 0 && errno != EINTR)
             break;
-        if (p[2].revents && !r->spec->interactive) {
+        if (p[2].fd >= 0 && p[2].revents && r->spec->interactive) {
+            uint64_t count;
+            (void)!read(p[2].fd, &count, sizeof count);
+            kill(r->pid, cancel_signal());
+        } else if (p[2].fd >= 0 && p[2].revents) {
             kill(r->pid, SIGKILL);
             r->cancelled = true;
             p[2].fd = -1;

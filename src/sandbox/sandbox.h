@@ -79,7 +79,8 @@ typedef struct SandboxSpec {
     const char *hostname;
     SandboxBind *binds;
     size_t nbind;
-    bool interactive; /* stdin is the caller's, and the terminal's signals go to the command */
+    bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
+    bool terminal;    /* the caller has one: it sends SIGINT and SIGQUIT to the command itself */
 } SandboxSpec;
 
 /* How a command ended. */

@@ -62,7 +62,7 @@ bool stack_view(Store *s, const Stack *stack, int top, StackView *ret, Err *e)
     v.fds = calloc(paths.n + 1, sizeof *v.fds);
     if (!v.fds)
         die_nomem();
-    if (top >= 0 && (v.fds[v.nfd++] = dup(top)) < 0)
+    if (top >= 0 && (v.fds[v.nfd++] = fcntl(top, F_DUPFD_CLOEXEC, 0)) < 0)
         return err_errno(e, ERR_STORE, "open snapshot");
     for (size_t i = 0; i < paths.n; i++) {
         int fd = openat(store_dirfd(s), paths.v[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);

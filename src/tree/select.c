@@ -2,6 +2,7 @@
  * tree/select.c - a COPY source to the entries it stands for.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
 #include "base/glob.h"
@@ -42,6 +43,31 @@ static bool add_entry(Walker *w, const ViewNode *node, const char *path, bool ov
     return true;
 }
 
+static bool walk(Walker *w, const ViewNode *dir, const char *prefix, unsigned depth);
+
+/* One name in a directory, and all below it. `node` is room for it. */
+static bool walk_name(Walker *w, const ViewNode *dir, const char *prefix, const char *name,
+                      unsigned depth, ViewNode *node)
+{
+    const char *path = *prefix ? arena_printf(w->arena, "%s/%s", prefix, name) : name;
+    const char *full = dir->path[0] ? arena_printf(w->arena, "%s/%s", dir->path, name) : name;
+    if (!view_lookup(w->view, full, VIEW_NOFOLLOW, node, w->e))
+        return false;
+    if (!node->exists || S_ISSOCK(node->st.st_mode)) /* no archive can hold a socket */
+        return true;
+    if (!add_entry(w, node, path, true))
+        return false;
+    if (!S_ISDIR(node->st.st_mode))
+        return true;
+    bool passage = node->passage;
+    size_t own = w->out->tree.n;
+    if (!walk(w, node, path, depth + 1))
+        return false;
+    if (passage && w->out->tree.n == own)
+        w->out->tree.n--;
+    return true;
+}
+
 static bool walk(Walker *w, const ViewNode *dir, const char *prefix, unsigned depth)
 {
     StrList names;
@@ -49,31 +75,14 @@ static bool walk(Walker *w, const ViewNode *dir, const char *prefix, unsigned de
         return err_set(w->e, ERR_DOCKERFILE, "'%s': directories are nested too deep", dir->path);
     if (!view_list(w->view, w->arena, dir, &names, w->e))
         return false;
-    ViewNode *node = NEW(w->arena, ViewNode);
-    for (size_t i = 0; i < names.n; i++) {
-        const char *path =
-            *prefix ? arena_printf(w->arena, "%s/%s", prefix, names.v[i]) : names.v[i];
-        const char *full =
-            dir->path[0] ? arena_printf(w->arena, "%s/%s", dir->path, names.v[i]) : names.v[i];
-        if (!view_lookup(w->view, full, VIEW_NOFOLLOW, node, w->e))
-            return false;
-        if (!node->exists)
-            continue;
-        if (S_ISSOCK(
-                node->st.st_mode)) /* no archive can hold one; docker leaves them out as well */
-            continue;
-        if (!add_entry(w, node, path, true))
-            return false;
-        if (!S_ISDIR(node->st.st_mode))
-            continue;
-        bool passage = node->passage;
-        size_t own = w->out->tree.n;
-        if (!walk(w, node, path, depth + 1))
-            return false;
-        if (passage && w->out->tree.n == own)
-            w->out->tree.n--;
-    }
-    return true;
+    ViewNode *node = malloc(sizeof *node); /* 4 KiB, so not one a directory in the arena */
+    if (!node)
+        die_nomem();
+    bool ok = true;
+    for (size_t i = 0; ok && i < names.n; i++)
+        ok = walk_name(w, dir, prefix, names.v[i], depth, node);
+    free(node);
+    return ok;
 }
 
 static bool add_root(Walker *w, const char *name)
