@@ -5,18 +5,21 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 static int fd = -1;
 static volatile sig_atomic_t came;
+static atomic_bool wanted;
 
 static void on_signal(int sig)
 {
     int saved = errno;
     uint64_t one = 1;
     came = sig;
+    atomic_store(&wanted, true);
     (void)!write(fd, &one, sizeof one);
     errno = saved;
 }
@@ -30,6 +33,19 @@ void cancel_install(void)
     sa.sa_handler = on_signal;
     for (size_t i = 0; fd >= 0 && i < NELEM(SIGNALS); i++)
         sigaction(SIGNALS[i], &sa, NULL);
+}
+
+void cancel_raise(void)
+{
+    uint64_t one = 1;
+    atomic_store(&wanted, true);
+    if (fd >= 0)
+        (void)!write(fd, &one, sizeof one);
+}
+
+bool cancel_wanted(void)
+{
+    return atomic_load(&wanted);
 }
 
 int cancel_fd(void)

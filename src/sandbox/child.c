@@ -11,6 +11,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -206,6 +207,16 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
 
 /* ---- init ---- */
 
+/*
+ * Die with the parent. If it died before this line nobody is left to be killed by; but then the
+ * builder is gone too, or will wait for us, and the first is seen by its end of the status pipe.
+ */
+static bool die_with_parent(void)
+{
+    struct pollfd p = {.fd = FD_STATUS};
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&p, 1, 0) >= 0 && !(p.revents & POLLERR);
+}
+
 static volatile sig_atomic_t forward_to;
 
 static void forward(int sig)
@@ -243,8 +254,7 @@ static int reap_until(pid_t command)
 static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 {
     Err e = ERR_INIT;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
-        sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
+    if (!die_with_parent() || sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
         err_errno(&e, ERR_ENV, "set up the sandbox");
         fail(&e);
     }
@@ -289,9 +299,7 @@ _Noreturn void sandbox_child_main(void)
         (void)!write(2, msg, sizeof msg - 1);
         _exit(2);
     }
-    /* If the parent died before this line there is nobody to be killed by; the pipe then has no
-     * reader. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() == 1)
+    if (!die_with_parent())
         _exit(1);
     (void)umask(0022);
     if (!spec_read(&a, FD_SPEC, &spec, &e))

@@ -119,7 +119,7 @@ static void run_job(Job *job)
     Solver *s = j->solver;
     StepResult *result = &s->sol.results[j->step];
     uint64_t t0 = clock_ns();
-    if (cancel_signal()) {
+    if (cancel_wanted()) {
         err_set(&j->err, ERR_STEP, "cancelled");
         return;
     }
@@ -203,8 +203,10 @@ static bool run_missing(Solver *s)
         }
         tell(s, j->step, EV_STEP_DONE, ok ? HOW_FAILED : HOW_CANCELLED, j->ns);
         s->state[j->step] = STATE_RUNNING;
-        if (ok)
+        if (ok) {
             *s->e = j->err;
+            cancel_raise(); /* running steps are stopped: nobody will use what they make */
+        }
         ok = false;
     }
     if (!ok)

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/file.h>
 
-#include "base/cancel.h"
 #include "base/fs.h"
 #include "steps/kinds.h"
 
@@ -184,7 +183,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     *log = (Log){.w = w, .fd = logfd};
     if (!run_command(w, upper, scratch, log, &end, e))
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
-    if (end.cancelled || cancel_signal())
+    if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
                        w->step->title);
     if (end.code)
