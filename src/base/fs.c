@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 bool fs_write_all(int fd, const void *bytes, size_t n, Err *e)
 {
@@ -172,6 +173,13 @@ int fs_open_beneath(int rootfd, const char *path, int flags, mode_t mode)
 {
     return open_how(rootfd, path, flags, mode,
                     RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+int fs_setxattr(int fd, const char *name, const void *value, size_t n)
+{
+    char proc[32];
+    (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
+    return setxattr(proc, name, value, n, 0);
 }
 
 static int by_name(const void *a, const void *b)

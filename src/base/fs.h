@@ -58,6 +58,9 @@ int fs_open_in_root(int rootfd, const char *path, int flags, mode_t mode);
 /* fs_open_beneath - as above, but any symbolic link on the way is ELOOP and any escape is EXDEV. */
 int fs_open_beneath(int rootfd, const char *path, int flags, mode_t mode);
 
+/* fs_setxattr - set an attribute through any descriptor, O_PATH included. 0, or -1 with errno. */
+int fs_setxattr(int fd, const char *name, const void *value, size_t n);
+
 /* fs_list - names in a directory, without "." and "..", sorted bytewise, in the arena. */
 NODISCARD bool fs_list(Arena *a, int dirfd, StrList *ret, Err *e);
 /* fs_copy_data - copy all bytes of `in` to `out` (reflink or in-kernel copy where possible). */

@@ -32,6 +32,12 @@ const char *json_str(const json_t *obj, const char *key)
     return json_string_value(json_object_get(obj, key));
 }
 
+const char *json_keep(Arena *a, const json_t *obj, const char *key)
+{
+    const char *s = json_str(obj, key);
+    return s && *s ? arena_strdup(a, s) : NULL;
+}
+
 StrList json_strlist(Arena *a, const json_t *obj, const char *key)
 {
     StrList l = {0};

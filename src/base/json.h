@@ -25,6 +25,9 @@ void json_text(const json_t *j, Buf *out);
 
 /* json_str - the string at `key`, or NULL when absent or of another type; borrowed. */
 const char *json_str(const json_t *obj, const char *key);
+/* json_keep - a copy of the string at `key` in the arena; NULL when absent, empty or of another
+ * type. */
+const char *json_keep(Arena *a, const json_t *obj, const char *key);
 /* json_strlist - the array of strings at `key` in the arena; other types are left out. */
 StrList json_strlist(Arena *a, const json_t *obj, const char *key);
 /* json_set_str - set a string; NULL sets nothing. Invalid UTF-8 is written with U+FFFD, as Go does.

@@ -70,6 +70,14 @@ void strlist_add(Arena *a, StrList *l, const char *s)
     *ARENA_PUSH(a, l->v, l->n, l->cap) = arena_strdup(a, s);
 }
 
+void strlist_add_once(Arena *a, StrList *l, const char *s)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (!strcmp(l->v[i], s))
+            return;
+    strlist_add(a, l, s);
+}
+
 StrList strlist_copy(Arena *a, const StrList *l)
 {
     StrList out = {0};

@@ -93,12 +93,6 @@ void image_chain_id(const Digest *diff_ids, size_t n, Digest *ret)
 
 /* ---- reading ---- */
 
-static const char *keep(Arena *a, const json_t *obj, const char *key)
-{
-    const char *s = json_str(obj, key);
-    return s && *s ? arena_strdup(a, s) : NULL;
-}
-
 /* The keys of a JSON object used as a set, sorted. */
 static StrList key_set(Arena *a, const json_t *obj)
 {
@@ -121,9 +115,9 @@ static StrList label_list(Arena *a, const json_t *obj)
 
 static void read_runtime(Arena *a, const json_t *j, ImageConfig *c)
 {
-    c->user = keep(a, j, "User");
-    c->workdir = keep(a, j, "WorkingDir");
-    c->stop_signal = keep(a, j, "StopSignal");
+    c->user = json_keep(a, j, "User");
+    c->workdir = json_keep(a, j, "WorkingDir");
+    c->stop_signal = json_keep(a, j, "StopSignal");
     c->env = json_strlist(a, j, "Env");
     c->entrypoint = json_strlist(a, j, "Entrypoint");
     c->cmd = json_strlist(a, j, "Cmd");
@@ -164,10 +158,10 @@ static void read_history(Arena *a, const json_t *list, ImageConfig *c)
     json_array_foreach(list, i, h)
     {
         ImageHistory one = {
-            .created = keep(a, h, "created"),
-            .created_by = keep(a, h, "created_by"),
-            .author = keep(a, h, "author"),
-            .comment = keep(a, h, "comment"),
+            .created = json_keep(a, h, "created"),
+            .created_by = json_keep(a, h, "created_by"),
+            .author = json_keep(a, h, "author"),
+            .comment = json_keep(a, h, "comment"),
             .empty_layer = json_is_true(json_object_get(h, "empty_layer")),
         };
         image_config_add_history(a, c, &one);
@@ -182,12 +176,12 @@ bool image_config_parse(Arena *a, const char *text, size_t len, ImageConfig *ret
         return err_wrap(e, "image config");
     if (!json_is_object(j))
         return err_set(e, ERR_STORE, "image config: not a JSON object");
-    c.created = keep(a, j, "created");
-    c.author = keep(a, j, "author");
-    c.architecture = keep(a, j, "architecture");
-    c.variant = keep(a, j, "variant");
-    c.os = keep(a, j, "os");
-    c.os_version = keep(a, j, "os.version");
+    c.created = json_keep(a, j, "created");
+    c.author = json_keep(a, j, "author");
+    c.architecture = json_keep(a, j, "architecture");
+    c.variant = json_keep(a, j, "variant");
+    c.os = json_keep(a, j, "os");
+    c.os_version = json_keep(a, j, "os.version");
     if (!c.architecture || !c.os)
         return err_set(e, ERR_STORE, "image config: has no os or architecture");
     read_runtime(a, json_object_get(j, "config"), &c);

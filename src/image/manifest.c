@@ -35,12 +35,6 @@ bool image_layer_compression(const char *mt, Compression *ret)
     return false;
 }
 
-static const char *keep(Arena *a, const json_t *obj, const char *key)
-{
-    const char *s = json_str(obj, key);
-    return s ? arena_strdup(a, s) : NULL;
-}
-
 static bool read_descriptor(Arena *a, const json_t *j, Descriptor *ret, Err *e)
 {
     const char *digest = json_str(j, "digest");
@@ -50,13 +44,13 @@ static bool read_descriptor(Arena *a, const json_t *j, Descriptor *ret, Err *e)
     if (!json_is_integer(size) || json_integer_value(size) < 0)
         return err_set(e, ERR_STORE, "descriptor %s without a size", digest);
     ret->size = (uint64_t)json_integer_value(size);
-    ret->media_type = keep(a, j, "mediaType");
+    ret->media_type = json_keep(a, j, "mediaType");
     const json_t *ann = json_object_get(j, "annotations"), *plat = json_object_get(j, "platform");
-    ret->ref_name = keep(a, ann, ANNOTATION_REF_NAME);
+    ret->ref_name = json_keep(a, ann, ANNOTATION_REF_NAME);
     ret->attestation = json_str(ann, "vnd.docker.reference.type") != NULL;
-    ret->os = keep(a, plat, "os");
-    ret->architecture = keep(a, plat, "architecture");
-    ret->variant = keep(a, plat, "variant");
+    ret->os = json_keep(a, plat, "os");
+    ret->architecture = json_keep(a, plat, "architecture");
+    ret->variant = json_keep(a, plat, "variant");
     return true;
 }
 

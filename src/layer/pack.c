@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "base/fs.h"
 #include "base/map.h"
@@ -109,17 +107,6 @@ static bool emit_whiteout(Packer *p, const char *dir, const char *name)
     return emit_header(p, &t);
 }
 
-static bool is_opaque(int dirfd, const char *path)
-{
-    static const char *const NAMES[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
-    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    char v;
-    for (size_t i = 0; fd >= 0 && i < NELEM(NAMES); i++)
-        if (fgetxattr(fd, NAMES[i], &v, 1) == 1 && v == 'y')
-            return true;
-    return false;
-}
-
 static bool as_hard_link(Packer *p, const ViewNode *node, TarEntry *t)
 {
     uint64_t first;
@@ -187,7 +174,7 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
         return err_set(p->e, ERR_STEP, "'%s': directories are nested too deep for a layer", dir);
     if (!fs_list(&p->arena, fd, &names, p->e))
         return err_wrap(p->e, "'%s'", dir);
-    if (*dir && is_opaque(p->dirfd, dir) && !emit_whiteout(p, dir, ".wh..opq"))
+    if (*dir && overlay_opaque(p->dirfd, dir) && !emit_whiteout(p, dir, ".wh..opq"))
         return false;
 
     ViewNode *node = NEW(&p->arena, ViewNode);
@@ -202,7 +189,7 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
         const struct stat *st = &node->st;
         if (S_ISSOCK(st->st_mode))
             continue;
-        if (S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0)) {
+        if (overlay_whiteout(st)) {
             if (!emit_whiteout(p, dir, name))
                 return false;
             continue;

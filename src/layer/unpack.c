@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "base/fs.h"
 #include "layer/layer.h"
@@ -61,9 +60,7 @@ static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char *
 static bool set_xattr(Unpacker *u, int fd, const char *name, const char *key, const void *value,
                       size_t n)
 {
-    char proc[32];
-    (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
-    if (setxattr(proc, key, value, n, 0) == 0)
+    if (fs_setxattr(fd, key, value, n) == 0)
         return true;
     return err_errno(u->e, ERR_STORE, "set attribute %s of '%s'", key, name);
 }
@@ -141,7 +138,7 @@ static bool put_link(Unpacker *u, int parent, const char *base, const TarEntry *
     struct stat st;
     if (from < 0 || fstatat(from, last, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(u->e, ERR_STORE, "hard link '%s' to '%s'", t->name, t->link);
-    if (S_ISDIR(st.st_mode) || (S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0)))
+    if (S_ISDIR(st.st_mode) || overlay_whiteout(&st))
         return err_set(u->e, ERR_STORE, "hard link '%s' to '%s', which is no file", t->name,
                        t->link);
     if (linkat(from, last, parent, base, 0) < 0)

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
 
 #include "base/fs.h"
 #include "snapshot/snapshot.h"
@@ -77,14 +76,11 @@ static bool set_xattrs(const Upper *u, const char *path, const TreeEntry *t, Err
 {
     if (!t->nxattr)
         return true;
-    char proc[32];
     scoped(fd) int fd = openat(u->dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_STORE, "open '/%s'", path);
-    (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
     for (size_t i = 0; i < t->nxattr; i++)
-        if (setxattr(proc, t->xattrs[i].name, t->xattrs[i].value.ptr, t->xattrs[i].value.len, 0) <
-            0)
+        if (fs_setxattr(fd, t->xattrs[i].name, t->xattrs[i].value.ptr, t->xattrs[i].value.len) < 0)
             return err_errno(e, ERR_STORE, "set attribute %s of '/%s'", t->xattrs[i].name, path);
     return true;
 }

@@ -122,6 +122,11 @@ int view_open(const View *v, const ViewNode *file);
  */
 NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, Err *e);
 
+/* overlay_whiteout, overlay_opaque - how overlayfs marks a deletion, and a directory that hides
+ * what is below. */
+bool overlay_whiteout(const struct stat *st);
+bool overlay_opaque(int dirfd, const char *path);
+
 /* xattr_kept - whether an extended attribute belongs to a tree: user.* and security.capability,
  * less overlay's own. */
 bool xattr_kept(const char *name);

@@ -16,12 +16,12 @@
 
 enum { MAX_LINKS = 40, MAX_STACK = 512 }; /* 40 is the kernel's own limit for links */
 
-static bool whiteout(const struct stat *st)
+bool overlay_whiteout(const struct stat *st)
 {
     return S_ISCHR(st->st_mode) && st->st_rdev == makedev(0, 0);
 }
 
-static bool opaque(int dirfd, const char *path)
+bool overlay_opaque(int dirfd, const char *path)
 {
     static const char *const NAMES[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
     scoped(fd) int fd =
@@ -63,7 +63,7 @@ static bool step(const View *v, const Levels *in, const char *path, ViewNode *no
                 continue;
             return err_errno(e, ERR_STORE, "stat '%s'", path);
         }
-        if (v->overlay && whiteout(&st))
+        if (v->overlay && overlay_whiteout(&st))
             break;
         bool dir = S_ISDIR(st.st_mode);
         if (node->exists && !dir)
@@ -76,7 +76,7 @@ static bool step(const View *v, const Levels *in, const char *path, ViewNode *no
         if (!dir)
             break;
         found.v[found.n++] = in->v[i];
-        if (!v->overlay || opaque(fd, path))
+        if (!v->overlay || overlay_opaque(fd, path))
             break;
     }
     if (node->exists && v->sight) {
@@ -272,7 +272,8 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
                 map_get(&seen, de->d_name, &hidden))
                 continue;
             bool gone = v->overlay && de->d_type == DT_CHR &&
-                        fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && whiteout(&st);
+                        fstatat(fd, de->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        overlay_whiteout(&st);
             char *name = arena_strdup(a, de->d_name);
             map_put(&seen, name, gone);
             if (!gone)
