@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/openat2.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -66,11 +67,10 @@ bool fs_write_file(int dirfd, const char *path, const void *bytes, size_t n, Err
 
 bool fs_replace_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e)
 {
+    static atomic_uint serial; /* two writers of one file must not share a temporary one */
     scoped(buf) Buf tmp = BUF_INIT;
-    buf_printf(&tmp, "%s.tmp", path);
-    if (!fs_write_file(dirfd, tmp.ptr, bytes, n, e))
-        return false;
-    if (renameat(dirfd, tmp.ptr, dirfd, path) < 0) {
+    buf_printf(&tmp, "%s.tmp-%d-%u", path, (int)getpid(), atomic_fetch_add(&serial, 1));
+    if (!fs_write_file(dirfd, tmp.ptr, bytes, n, e) || renameat(dirfd, tmp.ptr, dirfd, path) < 0) {
         err_errno(e, ERR_STORE, "rename to '%s'", path);
         (void)unlinkat(dirfd, tmp.ptr, 0);
         return false;
@@ -91,24 +91,46 @@ bool fs_mkdirs(int dirfd, const char *path, Err *e)
             return err_errno(e, ERR_STORE, "create directory '%s'", b.ptr);
         b.ptr[i] = c;
     }
+    struct stat st;
+    if (fstatat(dirfd, path, &st, 0) < 0)
+        return err_errno(e, ERR_STORE, "create directory '%s'", path);
+    if (!S_ISDIR(st.st_mode))
+        return err_set(e, ERR_STORE, "create directory '%s': a file is in the way", path);
     return true;
 }
 
-static bool remove_children(int dirfd, const char *path, Err *e)
+/* Deeper directories are moved up before they are emptied, so that open descriptors stay few. */
+enum { REMOVE_DEPTH = 64 };
+
+/* One removal: where it began, for directories to be moved to. */
+typedef struct Removal {
+    int top; /* the directory being removed; -1 until it is open */
+    unsigned moved;
+    Err *e;
+} Removal;
+
+static bool remove_at(Removal *r, int dirfd, const char *path, unsigned depth);
+
+/* Open a directory for emptying. Go's module cache has read-only ones; their owner may open them
+ * again. */
+static int open_for_removal(int dirfd, const char *path)
 {
-    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        /* Go's module cache has read-only directories; their owner may open them again. */
-        if (errno != EACCES || fchmodat(dirfd, path, 0700, 0) < 0)
-            return err_errno(e, ERR_STORE, "open directory '%s'", path);
-        fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-            return err_errno(e, ERR_STORE, "open directory '%s'", path);
-    }
-    int again = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = openat(dirfd, path, flags);
+    if (fd < 0 && errno == EACCES && fchmodat(dirfd, path, 0700, 0) == 0)
+        fd = openat(dirfd, path, flags);
+    return fd;
+}
+
+static bool remove_children(Removal *r, int dirfd, const char *path, unsigned depth)
+{
+    scoped(fd) int fd = open_for_removal(dirfd, path);
+    int again = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     DIR *d = again < 0 ? NULL : fdopendir(again);
     if (!d)
-        return err_errno(e, ERR_STORE, "read directory '%s'", path);
+        return err_errno(r->e, ERR_STORE, "open directory '%s'", path);
+    if (depth == 0)
+        r->top = fd;
     bool ok = true;
     for (struct dirent *de; ok && (de = readdir(d));) {
         if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
@@ -118,27 +140,57 @@ static bool remove_children(int dirfd, const char *path, Err *e)
         if (de->d_type != DT_DIR && errno == EACCES && fchmod(fd, 0700) == 0 &&
             unlinkat(fd, de->d_name, 0) == 0)
             continue;
-        ok = fs_remove_tree(fd, de->d_name, e);
+        ok = remove_at(r, fd, de->d_name, depth + 1);
     }
     closedir(d);
     return ok;
 }
 
-bool fs_remove_tree(int dirfd, const char *path, Err *e)
+/* Move a deep directory to the top of the removal; the top is emptied until nothing is left. */
+static bool move_up(Removal *r, int dirfd, const char *path)
+{
+    char name[40];
+    (void)fchmodat(dirfd, path, 0700, 0); /* its ".." changes, which wants write permission */
+    for (unsigned i = 0; i < 10000; i++) {
+        (void)snprintf(name, sizeof name, ".lighter-removes-%u", r->moved++);
+        if (renameat2(dirfd, path, r->top, name, RENAME_NOREPLACE) == 0)
+            return true;
+        if (errno == EACCES && fchmod(dirfd, 0700) == 0 && fchmod(r->top, 0700) == 0)
+            continue;
+        if (errno != EEXIST)
+            break;
+    }
+    return err_errno(r->e, ERR_STORE, "move '%s' up to remove it", path);
+}
+
+static bool remove_at(Removal *r, int dirfd, const char *path, unsigned depth)
 {
     if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
         return true;
     if (errno != EISDIR && errno != EPERM && errno != EACCES)
-        return err_errno(e, ERR_STORE, "remove '%s'", path);
-    if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
-        return true;
-    if (!remove_children(dirfd, path, e))
-        return false;
-    if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
-        return true;
-    if (errno == EACCES && fchmod(dirfd, 0700) == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
-        return true;
-    return err_errno(e, ERR_STORE, "remove directory '%s'", path);
+        return err_errno(r->e, ERR_STORE, "remove '%s'", path);
+    if (depth > REMOVE_DEPTH)
+        return unlinkat(dirfd, path, AT_REMOVEDIR) == 0 || move_up(r, dirfd, path);
+    while (unlinkat(dirfd, path, AT_REMOVEDIR) < 0) {
+        if (errno == EACCES && fchmod(dirfd, 0700) == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
+            return true;
+        if (errno != ENOTEMPTY && errno != EEXIST && errno != EACCES)
+            return err_errno(r->e, ERR_STORE, "remove directory '%s'", path);
+        unsigned before = r->moved;
+        if (!remove_children(r, dirfd, path, depth))
+            return false;
+        if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
+            return true;
+        if (depth || r->moved == before) /* only the top gets directories while it is emptied */
+            return err_errno(r->e, ERR_STORE, "remove directory '%s'", path);
+    }
+    return true;
+}
+
+bool fs_remove_tree(int dirfd, const char *path, Err *e)
+{
+    Removal r = {.top = -1, .e = e};
+    return remove_at(&r, dirfd, path, 0);
 }
 
 bool fs_open_dir(int dirfd, const char *path, int *ret_fd, Err *e)

@@ -37,8 +37,8 @@ NODISCARD bool fs_read_all(int fd, size_t max, Buf *b, Err *e);
 NODISCARD bool fs_read_file(int dirfd, const char *path, size_t max, Buf *b, Err *e);
 /* fs_write_file - make or replace a file with these bytes, mode 0644 less umask. Not atomic. */
 NODISCARD bool fs_write_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e);
-/* fs_replace_file - as fs_write_file, through `path`.tmp and rename(2), so that readers see old or
- * new. */
+/* fs_replace_file - as fs_write_file, through a temporary file beside it and rename(2), so that
+ * readers see old or new. */
 NODISCARD bool fs_replace_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e);
 /* fs_mkdirs - make a directory and its parents, mode 0755; existing ones are fine. */
 NODISCARD bool fs_mkdirs(int dirfd, const char *path, Err *e);

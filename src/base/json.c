@@ -84,3 +84,9 @@ void json_set_str(json_t *obj, const char *key, const char *value)
     if (value)
         json_object_set_new(obj, key, json_string_lossy(value));
 }
+
+void json_set_lossy(json_t *obj, const char *key, json_t *value)
+{
+    scoped(json) json_t *name = json_string_lossy(key);
+    json_object_set_new(obj, json_string_value(name), value);
+}

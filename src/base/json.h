@@ -33,6 +33,9 @@ StrList json_strlist(Arena *a, const json_t *obj, const char *key);
 /* json_set_str - set a string; NULL sets nothing. Invalid UTF-8 is written with U+FFFD, as Go does.
  */
 void json_set_str(json_t *obj, const char *key, const char *value);
+/* json_set_lossy - set a member (taken) whose name may be any bytes; invalid UTF-8 becomes U+FFFD.
+ */
+void json_set_lossy(json_t *obj, const char *key, json_t *value);
 /* json_string_lossy - a JSON string of any bytes; invalid UTF-8 becomes U+FFFD. */
 json_t *json_string_lossy(const char *value);
 

@@ -103,11 +103,11 @@ static bool run_in(Arena *a, Store *s, const SandboxHost *host, const SourceImag
     spec->storefd = store_dirfd(s);
     spec->upper = arena_printf(a, "%s/upper", dir);
     spec->scratch = arena_printf(a, "%s/scratch", dir);
-    if (mkdirat(spec->storefd, dir, 0700) < 0 || mkdirat(spec->storefd, spec->upper, 0755) < 0 ||
-        mkdirat(spec->storefd, spec->scratch, 0700) < 0)
+    if (mkdirat(spec->storefd, dir, 0700) < 0 || mkdirat(spec->storefd, spec->scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
     return source_stack(s, a, img, spec->in_userns, &st, e) &&
-           stack_lowers(a, &st, &spec->lowers, e) && sandbox_run(spec, NULL, ret, e);
+           snapshot_make_root(s, &st, spec->upper, e) && stack_lowers(a, &st, &spec->lowers, e) &&
+           sandbox_run(spec, NULL, ret, e);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)

@@ -4,6 +4,7 @@
 #include <ctype.h>
 
 #include "dockerfile/dockerfile.h"
+#include "dockerfile/shellglob.h"
 
 enum { MAX_DEPTH = 64, MAX_RESULT = 1 << 20 };
 
@@ -16,7 +17,6 @@ typedef struct Expand {
     char escape;
     StrList *unset;
     StrList *words; /* not NULL: split at unquoted blanks into it */
-    bool word_open; /* something (even "") belongs to the current word */
     bool quoted;    /* inside double quotes */
     unsigned depth;
     Err *e;
@@ -29,18 +29,14 @@ static char peek(const Expand *x)
     return x->s[x->at];
 }
 
-static bool single_quotes(Expand *x, bool raw, Buf *out)
+static bool single_quotes(Expand *x, Buf *out)
 {
-    if (raw)
-        buf_putc(out, '\'');
     for (x->at++; peek(x) != '\''; x->at++) {
         if (!peek(x))
             return err_set(x->e, ERR_DOCKERFILE,
                            "unexpected end of statement while looking for matching single-quote");
         buf_putc(out, peek(x));
     }
-    if (raw)
-        buf_putc(out, '\'');
     x->at++;
     return true;
 }
@@ -70,75 +66,11 @@ static char *take_name(Expand *x)
     return arena_strndup(x->arena, x->s + start, x->at - start);
 }
 
-/* Glob of ${x#p}: `*` and `?` match any byte, the escape character makes the next one plain. */
-static bool glob(const char *p, size_t np, const char *s, size_t n, char escape)
-{
-    size_t i = 0, j = 0, star = SIZE_MAX, mark = 0;
-    while (j < n) {
-        size_t lit = i;
-        bool escaped = i + 1 < np && p[i] == escape;
-        if (escaped)
-            lit++;
-        if (i < np && p[i] == '*') {
-            star = i++;
-            mark = j;
-        } else if (i < np && (p[lit] == s[j] || (!escaped && p[i] == '?'))) {
-            i = lit + 1;
-            j++;
-        } else if (star != SIZE_MAX) {
-            i = star + 1;
-            j = ++mark;
-        } else {
-            return false;
-        }
-    }
-    while (i < np && p[i] == '*')
-        i++;
-    return i == np;
-}
-
-static void trim_affix(const char *v, const char *p, bool prefix, bool longest, char escape,
-                       Buf *out)
-{
-    size_t n = strlen(v), np = strlen(p);
-    for (size_t k = 0; k <= n; k++) {
-        size_t len = longest ? n - k : k;
-        if (glob(p, np, prefix ? v : v + n - len, len, escape)) {
-            buf_add(out, prefix ? v + len : v, n - len);
-            return;
-        }
-    }
-    buf_puts(out, v);
-}
-
-static void replace_glob(const char *v, const char *p, const char *with, bool all, char escape,
-                         Buf *out)
-{
-    size_t n = strlen(v), np = strlen(p);
-    bool done = false;
-    for (size_t i = 0; i <= n;) {
-        size_t len = n - i;
-        bool hit = false;
-        while (!done && np && !(hit = glob(p, np, v + i, len, escape)) && len > 0)
-            len--;
-        if (hit && len) {
-            buf_puts(out, with);
-            i += len;
-            done = !all;
-        } else {
-            if (i < n)
-                buf_putc(out, v[i]);
-            i++;
-        }
-    }
-}
-
 static void end_word(Expand *x, Buf *out)
 {
-    if (x->word_open || out->len)
+    if (out->len) /* an empty word, quoted or not, is none */
         strlist_add(x->arena, x->words, buf_str(out));
     out->len = 0;
-    x->word_open = false;
 }
 
 static bool blank(char c)
@@ -183,12 +115,26 @@ static bool replace(Expand *x, const char *name, Buf *out)
 {
     bool all = peek(x) == '/';
     char *pattern, *with;
+    ShellGlob *g;
     if (all)
         x->at++;
-    if (!operand(x, '/', true, &pattern) || !operand(x, '}', false, &with))
+    if (!operand(x, '/', true, &pattern) || !operand(x, '}', true, &with) ||
+        !shellglob_new(x->arena, pattern, &g, x->e))
         return false;
     const char *v = lookup(x, name);
-    replace_glob(v ? v : "", pattern, with, all, x->escape, out);
+    return shellglob_replace(g, v ? v : "", with, all, MAX_RESULT, out, x->e);
+}
+
+static bool trim_affix(Expand *x, const char *v, const char *pattern, char op, GlobWant want,
+                       Buf *out)
+{
+    ShellGlob *g;
+    if (!shellglob_new(x->arena, pattern, &g, x->e))
+        return false;
+    if (op == '#')
+        shellglob_trim_prefix(g, v, want, out);
+    else
+        shellglob_trim_suffix(g, v, want, out);
     return true;
 }
 
@@ -216,20 +162,19 @@ static bool modifier(Expand *x, const char *name, char op, bool colon, Buf *out)
         x->at++;
     if (!operand(x, '}', trims, &word))
         return false;
-    const char *v = op == '-' || op == '+' ? env_get(x->env, name) : lookup(x, name);
+    const char *v = lookup(x, name);
     bool unset = !v || (colon && !*v);
     switch (op) {
     case '-':
-        put_value(x, unset ? word : v, out);
+        buf_puts(out, unset ? word : v);
         return true;
     case '+':
-        put_value(x, unset ? "" : word, out);
+        buf_puts(out, unset ? "" : word);
         return true;
     case '?':
         return must_be_set(x, name, v, colon, word, out);
     default:
-        trim_affix(v ? v : "", word, op == '#', longest, x->escape, out);
-        return true;
+        return trim_affix(x, v ? v : "", word, op, longest ? GLOB_LONGEST : GLOB_SHORTEST, out);
     }
 }
 
@@ -247,7 +192,7 @@ static bool braces(Expand *x, Buf *out)
     x->at++;
     if (op == '}') {
         const char *v = lookup(x, name);
-        put_value(x, v ? v : "", out);
+        buf_puts(out, v ? v : "");
         return true;
     }
     if (op == '/')
@@ -265,11 +210,9 @@ static bool braces(Expand *x, Buf *out)
     return modifier(x, name, op, colon, out);
 }
 
-static bool dollar(Expand *x, Buf *out)
+/* The value of what a `$` begins. */
+static bool value(Expand *x, Buf *out)
 {
-    x->at++;
-    if (x->depth >= MAX_DEPTH || out->len > MAX_RESULT)
-        return err_set(x->e, ERR_DOCKERFILE, "substitution is nested too deep or grows too large");
     if (peek(x) == '{') {
         x->at++;
         x->depth++;
@@ -283,14 +226,25 @@ static bool dollar(Expand *x, Buf *out)
         return true;
     }
     const char *v = lookup(x, name);
-    put_value(x, v ? v : "", out);
+    buf_puts(out, v ? v : "");
     return true;
+}
+
+static bool dollar(Expand *x, Buf *out)
+{
+    scoped(buf) Buf v = BUF_INIT;
+    x->at++;
+    if (x->depth >= MAX_DEPTH)
+        return err_set(x->e, ERR_DOCKERFILE, "substitution is nested too deep");
+    if (!value(x, &v))
+        return false;
+    put_value(x, buf_str(&v), out);
+    return out->len <= MAX_RESULT ||
+           err_set(x->e, ERR_DOCKERFILE, "the result of a substitution is too large");
 }
 
 static bool double_quotes(Expand *x, bool raw, Buf *out)
 {
-    if (raw)
-        buf_putc(out, '"');
     x->at++;
     while (peek(x) != '"') {
         char c = peek(x);
@@ -298,9 +252,10 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
             return err_set(x->e, ERR_DOCKERFILE,
                            "unexpected end of statement while looking for matching double-quote");
         if (c == '$') {
+            bool outer = x->quoted;
             x->quoted = true;
             bool ok = dollar(x, out);
-            x->quoted = false;
+            x->quoted = outer;
             if (!ok)
                 return false;
             continue;
@@ -323,8 +278,6 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
         buf_putc(out, c);
         x->at++;
     }
-    if (raw)
-        buf_putc(out, '"');
     x->at++;
     return true;
 }
@@ -338,8 +291,7 @@ static bool until(Expand *x, char stop, bool raw, Buf *out)
         if (!c || (stop && c == stop))
             return true;
         if (c == '\'' || c == '"') {
-            x->word_open = true;
-            if (!(c == '"' ? double_quotes(x, raw, out) : single_quotes(x, raw, out)))
+            if (!(c == '"' ? double_quotes(x, raw, out) : single_quotes(x, out)))
                 return false;
         } else if (c == '$') {
             if (!dollar(x, out))
@@ -365,7 +317,7 @@ bool df_expand(Arena *a, const char *word, const StrList *env, char escape, char
     scoped(buf) Buf out = BUF_INIT;
     Expand x = {.arena = a, .s = word, .env = env, .escape = escape, .unset = unset, .e = e};
     if (!until(&x, 0, false, &out))
-        return err_wrap(e, "failed to process '%s'", word);
+        return err_wrap(e, "failed to process '%.200s%s'", word, strlen(word) > 200 ? "..." : "");
     *ret = arena_strndup(a, buf_str(&out), out.len);
     return true;
 }
@@ -383,7 +335,7 @@ bool df_expand_words(Arena *a, const char *word, const StrList *env, char escape
                 .words = &words,
                 .e = e};
     if (!until(&x, 0, false, &out))
-        return err_wrap(e, "failed to process '%s'", word);
+        return err_wrap(e, "failed to process '%.200s%s'", word, strlen(word) > 200 ? "..." : "");
     end_word(&x, &out);
     *ret = words;
     return true;

@@ -29,6 +29,11 @@ void lex_init(Lexer *lx, Arena *a, const DfFile *file)
     *lx = (Lexer){.arena = a, .file = file, .escape = '\\', .directives = true};
     if (file->text.len >= 3 && !memcmp(file->text.ptr, "\xef\xbb\xbf", 3))
         lx->at = 3;
+    size_t cap = 0;
+    *ARENA_PUSH(a, lx->starts, lx->nstart, cap) = 0;
+    for (size_t i = 0; i < file->text.len; i++)
+        if (file->text.ptr[i] == '\n')
+            *ARENA_PUSH(a, lx->starts, lx->nstart, cap) = (uint32_t)i + 1;
 }
 
 /* Read one physical line without its end; false at the end of the file. */
@@ -219,6 +224,20 @@ bool lex_next(Lexer *lx, LogicalLine *ret, bool *ret_got, Err *e)
     }
 }
 
+/* Index of the physical line that holds a file offset. */
+static uint32_t line_of(const Lexer *lx, uint32_t off)
+{
+    size_t low = 0, high = lx->nstart;
+    while (high - low > 1) {
+        size_t mid = low + (high - low) / 2;
+        if (lx->starts[mid] <= off)
+            low = mid;
+        else
+            high = mid;
+    }
+    return (uint32_t)low;
+}
+
 SrcSpan lex_span(const Lexer *lx, const LogicalLine *l, size_t from, size_t to)
 {
     if (from >= l->len)
@@ -227,18 +246,10 @@ SrcSpan lex_span(const Lexer *lx, const LogicalLine *l, size_t from, size_t to)
         to = l->len;
     uint32_t start = l->pos[from];
     uint32_t end = to > from ? l->pos[to - 1] + 1 : start;
-    SrcSpan sp = {.line = l->line, .col = 1, .off = start, .len = end - start};
-    const char *text = lx->file->text.ptr;
-    uint32_t line_start = start;
-    while (line_start > 0 && text[line_start - 1] != '\n')
-        line_start--;
-    sp.col = start - line_start + 1;
-    for (uint32_t i = l->pos[0]; i < start; i++)
-        if (text[i] == '\n')
-            sp.line++;
-    sp.end_line = sp.line;
-    for (uint32_t i = start; i < end; i++)
-        if (text[i] == '\n')
-            sp.end_line++;
-    return sp;
+    uint32_t line = line_of(lx, start);
+    return (SrcSpan){.line = line + 1,
+                     .col = start - lx->starts[line] + 1,
+                     .end_line = line_of(lx, end > start ? end - 1 : start) + 1,
+                     .off = start,
+                     .len = end - start};
 }

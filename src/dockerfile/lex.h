@@ -22,8 +22,10 @@ typedef struct Lexer {
     size_t at;     /* offset of the next physical line */
     uint32_t line; /* number of the last physical line read */
     char escape;
-    bool directives; /* still in the zone where parser directives may stand */
-    unsigned seen;   /* directives met, one bit each */
+    bool directives;  /* still in the zone where parser directives may stand */
+    unsigned seen;    /* directives met, one bit each */
+    uint32_t *starts; /* offset of each physical line's start */
+    size_t nstart;
 } Lexer;
 
 void lex_init(Lexer *lx, Arena *a, const DfFile *file);

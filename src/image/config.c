@@ -49,10 +49,12 @@ ImageConfig image_config_empty(Arena *a)
 ImageConfig image_config_clone(Arena *a, const ImageConfig *c)
 {
     ImageConfig n = *c;
-    StrList *const lists[] = {&n.env,     &n.entrypoint,    &n.cmd,     &n.shell,
-                              &n.onbuild, &n.exposed_ports, &n.volumes, &n.labels};
+    StrList *const lists[] = {&n.env,     &n.entrypoint,    &n.cmd,    &n.shell,
+                              &n.onbuild, &n.exposed_ports, &n.volumes};
     for (size_t i = 0; i < NELEM(lists); i++)
         *lists[i] = strlist_copy(a, lists[i]);
+    n.labels = arena_grow(a, c->labels, c->nlabel, c->nlabel + 4, sizeof *c->labels);
+    n.label_cap = c->nlabel + 4;
     n.history = arena_grow(a, c->history, c->nhistory, c->nhistory + 8, sizeof *c->history);
     n.history_cap = c->nhistory + 8;
     return n;
@@ -103,14 +105,26 @@ static StrList key_set(Arena *a, const json_t *obj)
     return l;
 }
 
-static StrList label_list(Arena *a, const json_t *obj)
+void image_label_set(Arena *a, ImageConfig *c, const char *name, const char *value)
 {
-    StrList l = {0};
+    ImageLabel l = {arena_strdup(a, name), arena_strdup(a, value)};
+    for (size_t i = 0; i < c->nlabel; i++)
+        if (!strcmp(c->labels[i].name, name)) {
+            c->labels[i] = l;
+            return;
+        }
+    *ARENA_PUSH(a, c->labels, c->nlabel, c->label_cap) = l;
+}
+
+static void read_labels(Arena *a, const json_t *obj, ImageConfig *c)
+{
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)obj, key, value) if (json_is_string(value))
-        env_set(a, &l, key, json_string_value(value));
-    return l;
+    json_object_foreach((json_t *)obj, key, value)
+    {
+        if (json_is_string(value))
+            image_label_set(a, c, key, json_string_value(value));
+    }
 }
 
 static void read_runtime(Arena *a, const json_t *j, ImageConfig *c)
@@ -125,7 +139,7 @@ static void read_runtime(Arena *a, const json_t *j, ImageConfig *c)
     c->onbuild = json_strlist(a, j, "OnBuild");
     c->exposed_ports = key_set(a, json_object_get(j, "ExposedPorts"));
     c->volumes = key_set(a, json_object_get(j, "Volumes"));
-    c->labels = label_list(a, json_object_get(j, "Labels"));
+    read_labels(a, json_object_get(j, "Labels"), c);
     c->args_escaped = json_is_true(json_object_get(j, "ArgsEscaped"));
     const json_t *health = json_object_get(j, "Healthcheck");
     if (json_is_object(health)) {
@@ -214,21 +228,17 @@ static void put_set(json_t *obj, const char *key, const StrList *l)
         return;
     json_t *set = json_object();
     for (size_t i = 0; i < l->n; i++)
-        json_object_set_new(set, l->v[i], json_object());
+        json_set_lossy(set, l->v[i], json_object());
     json_object_set_new(obj, key, set);
 }
 
-static void put_labels(json_t *obj, const StrList *l)
+static void put_labels(json_t *obj, const ImageConfig *c)
 {
-    if (!l->n)
+    if (!c->nlabel)
         return;
     json_t *set = json_object();
-    for (size_t i = 0; i < l->n; i++) {
-        char *eq = strchr(l->v[i], '=');
-        scoped(buf) Buf key = BUF_INIT;
-        buf_add(&key, l->v[i], (size_t)(eq - l->v[i]));
-        json_set_str(set, buf_str(&key), eq + 1);
-    }
+    for (size_t i = 0; i < c->nlabel; i++)
+        json_set_lossy(set, c->labels[i].name, json_string_lossy(c->labels[i].value));
     json_object_set_new(obj, "Labels", set);
 }
 
@@ -245,7 +255,7 @@ static json_t *runtime_json(const ImageConfig *c)
     put_list(j, "OnBuild", &c->onbuild);
     put_set(j, "ExposedPorts", &c->exposed_ports);
     put_set(j, "Volumes", &c->volumes);
-    put_labels(j, &c->labels);
+    put_labels(j, c);
     if (c->args_escaped)
         json_object_set_new(j, "ArgsEscaped", json_true());
     if (c->healthcheck)

@@ -39,14 +39,19 @@ typedef struct ImageHistory {
     bool empty_layer;
 } ImageHistory;
 
+typedef struct ImageLabel {
+    const char *name, *value;
+} ImageLabel;
+
 /* What runs and how: the "config" member, and the facts around it. Strings are NULL when absent. */
 typedef struct ImageConfig {
     const char *created, *author, *architecture, *variant, *os, *os_version;
     const char *user, *workdir, *stop_signal;
     StrList env, entrypoint, cmd, shell, onbuild;
     StrList exposed_ports, volumes; /* sets; written sorted */
-    StrList labels;                 /* NAME=VALUE */
-    const char *healthcheck;        /* JSON text, carried from a base unchanged */
+    ImageLabel *labels;             /* written sorted */
+    size_t nlabel, label_cap;
+    const char *healthcheck; /* JSON text, carried from a base unchanged */
     bool args_escaped;
     Digest *diff_ids;
     size_t ndiff;
@@ -86,7 +91,9 @@ NODISCARD bool image_config_parse(Arena *a, const char *text, size_t len, ImageC
 /* image_config_text - append the canonical text; its SHA-256 is the image ID. */
 void image_config_text(const ImageConfig *c, Buf *out);
 void image_config_add_history(Arena *a, ImageConfig *c, const ImageHistory *h);
-/* set_add - add to a sorted set of strings (ports, volumes). */
+/* image_label_set - set a label, replacing the value of one that is there. */
+void image_label_set(Arena *a, ImageConfig *c, const char *name, const char *value);
+/* image_set_add - add to a sorted set of strings (ports, volumes). */
 void image_set_add(Arena *a, StrList *set, const char *s);
 
 NODISCARD bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest *ret,

@@ -91,6 +91,25 @@ static bool number(const char *field, size_t n, uint64_t *ret)
     return true;
 }
 
+/* A time: like a number, and may be negative in base-256 (two's complement). */
+static bool time_number(const char *field, size_t n, int64_t *ret)
+{
+    uint64_t v = UINT64_MAX;
+    if ((unsigned char)field[0] != 0xff) {
+        if (!number(field, n, &v) || v > INT64_MAX)
+            return false;
+        *ret = (int64_t)v;
+        return true;
+    }
+    for (size_t i = 1; i < n; i++) {
+        if (v >> 55 != UINT64_MAX >> 55)
+            return false;
+        v = v << 8 | (unsigned char)field[i];
+    }
+    *ret = (int64_t)v;
+    return true;
+}
+
 static bool checksum_ok(const TarHeader *h)
 {
     uint64_t want;
@@ -134,6 +153,8 @@ static bool bad_pax(Err *e)
 static bool pax_field(TarReader *t, Extra *x, const char *key, const char *value, size_t n, Err *e)
 {
     bool clean = !memchr(value, 0, n);
+    if (!n && !str_starts(key, "SCHILY.xattr.")) /* an empty value takes the record back */
+        return true;
     if (!strcmp(key, "path") || !strcmp(key, "linkpath")) {
         if (!clean)
             return bad_pax(e);
@@ -223,9 +244,10 @@ static const char *field_text(TarReader *t, const char *field, size_t cap)
 static bool read_entry(TarReader *t, const TarHeader *h, const Extra *x, uint64_t size,
                        TarEntry *ret, Err *e)
 {
-    uint64_t mode, uid, gid, mtime, major = 0, minor = 0;
+    uint64_t mode, uid, gid, major = 0, minor = 0;
+    int64_t mtime;
     if (!number(h->mode, sizeof h->mode, &mode) || !number(h->uid, sizeof h->uid, &uid) ||
-        !number(h->gid, sizeof h->gid, &gid) || !number(h->mtime, sizeof h->mtime, &mtime))
+        !number(h->gid, sizeof h->gid, &gid) || !time_number(h->mtime, sizeof h->mtime, &mtime))
         return err_set(e, ERR_STORE, "damaged number in tar header");
     bool device = h->typeflag == '3' || h->typeflag == '4';
     if (device && (!number(h->devmajor, sizeof h->devmajor, &major) ||
@@ -243,7 +265,7 @@ static bool read_entry(TarReader *t, const TarHeader *h, const Extra *x, uint64_
         .gid = (uint32_t)(x->has_gid ? x->gid : gid),
         .major = (uint32_t)major,
         .minor = (uint32_t)minor,
-        .mtime.tv_sec = (time_t)(x->has_mtime ? x->mtime : (int64_t)mtime),
+        .mtime.tv_sec = (time_t)(x->has_mtime ? x->mtime : mtime),
         .xattrs = x->xattrs,
         .nxattr = x->nxattr,
     };
@@ -281,13 +303,13 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
     t->left = t->pad = 0;
     arena_done(&t->arena);
 
-    for (;;) {
+    for (bool extended = false;; extended = true) {
         TarHeader h;
         size_t got;
         uint64_t size;
         if (!read_full(t, &h, sizeof h, &got, e))
             return false;
-        if (got == 0 || (got == sizeof h && all_zero(&h))) {
+        if (!extended && (got == 0 || (got == sizeof h && all_zero(&h)))) {
             t->end = true;
             return true;
         }

@@ -44,7 +44,7 @@ static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char *
             const char *last;
             if (!open_parent(u, dir, &fd, &last))
                 return false;
-            if (mkdirat(fd, last, 0755) < 0)
+            if (mkdirat(fd, last, 0700) < 0 || fchmodat(fd, last, 0755, 0) < 0)
                 return err_errno(u->e, ERR_STORE, "create directory '%s'", dir);
             close(u->parent);
             u->parent = fs_open_in_root(u->dirfd, dir, O_RDONLY | O_DIRECTORY, 0);

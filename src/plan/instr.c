@@ -252,7 +252,7 @@ static bool do_pairs(Cursor *c)
     }
     for (size_t i = 0; i < n; i++) {
         if (c->in->kind == DF_LABEL) {
-            env_set(a, &c->st->config.labels, keys[i], values[i]);
+            image_label_set(a, &c->st->config, keys[i], values[i]);
             continue;
         }
         env_set(a, &c->st->config.env, keys[i], values[i]);

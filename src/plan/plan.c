@@ -174,7 +174,7 @@ bool plan_make(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bas
     for (size_t i = 0; i < o->labels.n; i++) {
         const char *eq = strchr(o->labels.v[i], '=');
         char *name = arena_strndup(a, o->labels.v[i], strcspn(o->labels.v[i], "="));
-        env_set(a, &st->config.labels, name, eq ? eq + 1 : "");
+        image_label_set(a, &st->config, name, eq ? eq + 1 : "");
     }
     p.plan.config = st->config;
     p.plan.history = st->history;

@@ -150,12 +150,16 @@ static bool need(Arena *a, const DfFile *f, Stages *s, uint32_t i, const SrcSpan
         return true;
     if (st->state == OPEN) {
         scoped(buf) Buf names = BUF_INIT;
-        for (size_t k = 0; k < s->n; k++)
-            if (s->v[k].state == OPEN)
-                buf_printf(&names, "%s%s", names.len ? ", " : "", stage_title(a, &s->v[k]));
+        size_t k = 0;
+        while (s->path[k] != i)
+            k++;
+        for (; k < s->npath; k++)
+            buf_printf(&names, "%s -> ", stage_title(a, &s->v[s->path[k]]));
+        buf_puts(&names, stage_title(a, st));
         return df_err(f, at, e, "circular dependency between stages: %s", buf_str(&names));
     }
     st->state = OPEN;
+    s->path[s->npath++] = i;
     if (st->base != NO_STAGE && !need(a, f, s, st->base, &st->from->src, e))
         return false;
     for (size_t k = 0; k < st->nbody; k++) {
@@ -167,6 +171,7 @@ static bool need(Arena *a, const DfFile *f, Stages *s, uint32_t i, const SrcSpan
             return false;
     }
     st->state = NEEDED;
+    s->npath--;
     return true;
 }
 
@@ -187,6 +192,7 @@ bool stages_read(Arena *a, const DfFile *f, const PlanOpts *o, Stages *ret, Err 
     if (!s.n)
         return err_set(e, ERR_DOCKERFILE,
                        "%s: dockerfile contains no stages to build: it needs a FROM line", f->name);
+    s.path = NEW_N(a, uint32_t, s.n);
     if (!find_target(a, f, o, &s, e) || !need(a, f, &s, s.target, &s.v[s.target].from->src, e))
         return false;
     *ret = s;

@@ -25,6 +25,8 @@ typedef struct Stages {
     StrList global; /* ARGs before the first FROM, and the platform's, NAME=VALUE */
     StrList unset;  /* global ARGs without a value */
     uint32_t target;
+    uint32_t *path; /* stages being looked at, from the target down: a cycle is part of it */
+    size_t npath;
 } Stages;
 
 /* stages_read - split the file, expand FROM lines, find the target, and mark what it needs. */

@@ -46,7 +46,7 @@ static bool find_user(Arena *a, const char *passwd, const char *name, uint32_t u
         char *again = arena_strdup(a, passwd);
         again += line - text; /* fields() cut the line; take home from an uncut copy */
         again[strcspn(again, "\n")] = 0;
-        if (fields(again, f) >= 6)
+        if (fields(again, f) >= 6 && *f[5])
             (void)snprintf(ids->home, sizeof ids->home, "%s", f[5]);
         return true;
     }

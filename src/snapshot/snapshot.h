@@ -50,6 +50,15 @@ static inline void scoped_stack_view_done(StackView *v)
 }
 
 /*
+ * snapshot_make_root - make the empty directory a step will write into, at `path` relative to
+ * store_dirfd().
+ *
+ * It becomes the top of its stack, and the root directory has the top's mode and owner: those of
+ * the stack below, else 0755 root.
+ */
+NODISCARD bool snapshot_make_root(Store *s, const Stack *below, const char *path, Err *e);
+
+/*
  * snapshot_unpack - unpack a layer's blob into a snapshot and remember it as the layer's.
  *
  *   diff_id    what the unpacked stream must hash to; anything else is ERR_STORE and leaves nothing

@@ -85,6 +85,24 @@ void stack_view_done(StackView *v)
     *v = (StackView){0};
 }
 
+bool snapshot_make_root(Store *s, const Stack *below, const char *path, Err *e)
+{
+    struct stat st = {.st_mode = 0755};
+    char top[STORE_TMP_MAX];
+    int dirfd = store_dirfd(s);
+    if (below->n) {
+        store_snapshot_path(below->ids[below->n - 1], top);
+        if (fstatat(dirfd, top, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return err_errno(e, ERR_STORE, "stat '%s/%s'", store_path(s), top);
+    }
+    /* chmod, for mkdir's mode is cut by the caller's umask. */
+    if (mkdirat(dirfd, path, 0700) < 0 ||
+        fchownat(dirfd, path, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(dirfd, path, st.st_mode & 07777, 0) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), path);
+    return true;
+}
+
 static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Digest *blob,
                       Compression how, bool in_userns, Err *e)
 {
@@ -98,10 +116,8 @@ static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Di
     scoped(fd) int fd = raw;
     scoped(fd) int dir = -1;
     scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
-    if (mkdirat(store_dirfd(s), tmp, 0755) < 0)
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), tmp);
-    if (!fs_open_dir(store_dirfd(s), tmp, &dir, e) || !layer_unpack(in, dir, in_userns, e) ||
-        !layer_in_finish(in, &plain, &packed, NULL, e))
+    if (!snapshot_make_root(s, &(Stack){0}, tmp, e) || !fs_open_dir(store_dirfd(s), tmp, &dir, e) ||
+        !layer_unpack(in, dir, in_userns, e) || !layer_in_finish(in, &plain, &packed, NULL, e))
         return false;
     if (!digest_eq(&packed, blob) || !digest_eq(&plain, diff_id))
         return err_set(

@@ -16,9 +16,8 @@ bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
     scoped(upper) Upper u = {.store = s, .dirfd = -1};
     if (!store_tmp(s, "upper", u.tmp, e))
         return false;
-    if (mkdirat(store_dirfd(s), u.tmp, 0755) < 0)
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), u.tmp);
-    if (!fs_open_dir(store_dirfd(s), u.tmp, &u.dirfd, e) ||
+    if (!snapshot_make_root(s, below, u.tmp, e) ||
+        !fs_open_dir(store_dirfd(s), u.tmp, &u.dirfd, e) ||
         !stack_view(s, below, u.dirfd, &u.all, e))
         return false;
     *ret = u;

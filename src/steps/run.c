@@ -126,11 +126,10 @@ static StrList environment(StepWork *w)
     return env;
 }
 
-static bool run_command(StepWork *w, const char *upper, const char *scratch, Log *log,
-                        SandboxEnd *ret, Err *e)
+static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
+                        Log *log, SandboxEnd *ret, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
-    Stack below;
     SandboxSpec spec = {
         .in_userns = w->env->host.mode != MODE_ROOT,
         .storefd = store_dirfd(w->env->store),
@@ -143,8 +142,7 @@ static bool run_command(StepWork *w, const char *upper, const char *scratch, Log
         .hostname = STEP_HOSTNAME,
     };
     SandboxOutput out = {take, log};
-    if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
-        !stack_lowers(&w->arena, &below, &spec.lowers, e))
+    if (!stack_lowers(&w->arena, below, &spec.lowers, e))
         return false;
     return sandbox_run(&spec, &out, ret, e);
 }
@@ -173,15 +171,18 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
                *scratch = arena_printf(&w->arena, "%s/scratch", dir);
     const char *log_name = arena_printf(&w->arena, "%s/log", dir);
     SandboxEnd end;
-    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), upper, 0755) < 0 ||
-        mkdirat(store_dirfd(s), scratch, 0700) < 0)
+    Stack below;
+    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
+    if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
+        !snapshot_make_root(s, &below, upper, e))
+        return false;
     scoped(fd) int logfd = openat(store_dirfd(s), log_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (logfd < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), log_name);
     Log *log = NEW(&w->arena, Log);
     *log = (Log){.w = w, .fd = logfd};
-    if (!run_command(w, upper, scratch, log, &end, e))
+    if (!run_command(w, &below, upper, scratch, log, &end, e))
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,

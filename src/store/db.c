@@ -4,6 +4,7 @@
 #include "store/db.h"
 
 #include <string.h>
+#include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
 enum { DB_FORMAT = 1, BUSY_MS = 20000 };
@@ -150,34 +151,48 @@ static bool check_owners(Store *s, const char *owners, Err *e)
         s->path, have.ptr, owners);
 }
 
+static bool read_version(Store *s, int *ret, Err *e)
+{
+    sqlite3_stmt *st = NULL;
+    bool ok = sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK &&
+              sqlite3_step(st) == SQLITE_ROW;
+    if (ok)
+        *ret = sqlite3_column_int(st, 0);
+    else
+        db_err(s, e, "open");
+    sqlite3_finalize(st);
+    return ok;
+}
+
+/* Make the tables. Changing to WAL wants the file alone and does not wait for it, so that a lock of
+ * ours does. */
+static bool set_up(Store *s, Err *e)
+{
+    if (flock(s->dirfd, LOCK_EX) < 0)
+        return err_errno(e, ERR_STORE, "lock '%s'", s->path);
+    bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
+              exec(s, "PRAGMA user_version=1; COMMIT", e);
+    (void)flock(s->dirfd, LOCK_UN);
+    return ok;
+}
+
 bool db_open(Store *s, const char *owners, Err *e)
 {
     scoped(buf) Buf path = BUF_INIT;
+    int version;
     buf_printf(&path, "%s/meta.db", s->path);
     if (sqlite3_open(path.ptr, &s->db) != SQLITE_OK)
         return db_err(s, e, "open");
     sqlite3_busy_timeout(s->db, BUSY_MS);
-
-    sqlite3_stmt *st = NULL;
-    int version = 0;
-    if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) != SQLITE_OK ||
-        sqlite3_step(st) != SQLITE_ROW) {
-        sqlite3_finalize(st);
-        return db_err(s, e, "open");
-    }
-    version = sqlite3_column_int(st, 0);
-    sqlite3_finalize(st);
+    if (!read_version(s, &version, e))
+        return false;
     if (version > DB_FORMAT)
         return err_set(e, ERR_STORE,
                        "store '%s' has format %d and this lighter knows %d: use a newer lighter",
                        s->path, version, DB_FORMAT);
+    if (version < DB_FORMAT && !set_up(s, e))
+        return false;
     /* Checkpoints sync the disk; they are left to the end of a build, out of a step's way. */
-    if (!exec(s,
-              "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000",
-              e))
-        return false;
-    if (version < DB_FORMAT && (!exec(s, "BEGIN IMMEDIATE", e) || !exec(s, SCHEMA, e) ||
-                                !exec(s, "PRAGMA user_version=1", e) || !exec(s, "COMMIT", e)))
-        return false;
-    return check_owners(s, owners, e);
+    return exec(s, "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4000", e) &&
+           check_owners(s, owners, e);
 }

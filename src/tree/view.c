@@ -90,6 +90,8 @@ static bool step(const View *v, const Levels *in, const char *path, ViewNode *no
 
 /* The walk of one look-up: what is left to read, and where it stands. */
 typedef struct Walk {
+    struct stat dir_st; /* of the directory `levels` describes, and where its top is */
+    size_t dir_layer;
     Levels levels; /* of the directory `node->path` */
     char todo[2 * TREE_PATH_MAX];
     unsigned nlink;
@@ -149,6 +151,8 @@ static bool follow_link(const View *v, Walk *w, ViewNode *node, const char *rest
         char *slash = strrchr(node->path, '/');
         *(slash ? slash : node->path) = 0;
         node->exists = true;
+        node->st = w->dir_st;
+        node->layer = w->dir_layer;
     }
     return true;
 }
@@ -203,16 +207,18 @@ bool view_lookup(const View *v, const char *path, ViewFollow follow, ViewNode *n
         if (!append_name(node, p, n, e))
             return false;
         Levels next = {.n = 0};
+        w.dir_st = node->st;
+        w.dir_layer = node->layer;
         node->exists = false;
         if (!missing && !step(v, &w.levels, node->path, node, &next, e))
             return false;
         if (node->exists && S_ISLNK(node->st.st_mode) &&
             (!last || wants_dir || follow == VIEW_FOLLOW)) {
-            if (!follow_link(v, &w, node, last ? "" : rest, e))
+            if (!follow_link(v, &w, node, rest, e))
                 return false;
             continue;
         }
-        if (!last && (!node->exists || !S_ISDIR(node->st.st_mode)))
+        if ((!last || wants_dir) && (!node->exists || !S_ISDIR(node->st.st_mode)))
             missing = true;
         w.levels = next;
         strcpy(w.todo, rest);
