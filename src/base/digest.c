@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cancel.h"
+
 void hash_init(Hasher *h)
 {
     SHA256_Init(&h->ctx);
@@ -44,6 +46,8 @@ bool digest_fd(int fd, Digest *ret, uint64_t *ret_size, Err *e)
             return err_errno(e, ERR_STORE, "read");
         if (n == 0)
             break;
+        if (cancel_wanted())
+            return err_set(e, ERR_STEP, "cancelled");
         hash_add(&h, block, (size_t)n);
         size += (uint64_t)n;
     }

@@ -78,6 +78,52 @@ bool fs_replace_file(int dirfd, const char *path, const void *bytes, size_t n, E
     return true;
 }
 
+bool out_begin(const char *path, OutFile *ret, Err *e)
+{
+    struct stat st;
+    OutFile f = {.fd = -1};
+    bool there = stat(path, &st) == 0;
+    f.path = there ? realpath(path, NULL) : strdup(path);
+    if (!f.path)
+        return err_errno(e, ERR_USAGE, "'%s'", path);
+    if (there && S_ISDIR(st.st_mode)) {
+        free(f.path);
+        return err_set(e, ERR_USAGE, "'%s' is a directory", path);
+    }
+    bool direct = there && !S_ISREG(st.st_mode);
+    if (!direct && asprintf(&f.tmp, "%s.tmp-%d", f.path, (int)getpid()) < 0)
+        die_nomem();
+    f.fd = direct ? open(f.path, O_WRONLY | O_CLOEXEC)
+                  : open(f.tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (f.fd < 0) {
+        err_errno(e, ERR_USAGE, "create '%s'", path);
+        free(f.path);
+        free(f.tmp);
+        return false;
+    }
+    *ret = f;
+    return true;
+}
+
+bool out_commit(OutFile *f, Err *e)
+{
+    if (f->tmp && rename(f->tmp, f->path) < 0)
+        return err_errno(e, ERR_USAGE, "rename to '%s'", f->path);
+    free(f->tmp);
+    f->tmp = NULL;
+    return true;
+}
+
+void out_abort(OutFile *f)
+{
+    if (f->tmp)
+        (void)unlink(f->tmp);
+    close(f->fd);
+    free(f->path);
+    free(f->tmp);
+    *f = (OutFile){.fd = -1};
+}
+
 bool fs_mkdirs(int dirfd, const char *path, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -250,10 +296,14 @@ bool fs_list(Arena *a, int dirfd, StrList *ret, Err *e)
         return false;
     }
     StrList l = {0};
-    for (struct dirent *de; (de = readdir(d));)
+    errno = 0;
+    for (struct dirent *de; (de = readdir(d)); errno = 0)
         if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
             strlist_add(a, &l, de->d_name);
+    bool ok = errno == 0 || err_errno(e, ERR_STORE, "read directory");
     closedir(d);
+    if (!ok)
+        return false;
     if (l.n)
         qsort(l.v, l.n, sizeof *l.v, by_name);
     *ret = l;

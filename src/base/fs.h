@@ -40,6 +40,22 @@ NODISCARD bool fs_write_file(int dirfd, const char *path, const void *bytes, siz
 /* fs_replace_file - as fs_write_file, through a temporary file beside it and rename(2), so that
  * readers see old or new. */
 NODISCARD bool fs_replace_file(int dirfd, const char *path, const void *bytes, size_t n, Err *e);
+/*
+ * A file the user asked for. A regular one appears whole or not at all; a link is written through;
+ * a device or pipe is written into, never replaced.
+ */
+typedef struct OutFile {
+    int fd;
+    char *path; /* links resolved */
+    char *tmp;  /* NULL: written directly */
+} OutFile;
+
+/* out_begin - fails with ERR_USAGE, naming the path. */
+NODISCARD bool out_begin(const char *path, OutFile *ret, Err *e);
+NODISCARD bool out_commit(OutFile *f, Err *e);
+/* out_abort - drop what was not committed, and free. */
+void out_abort(OutFile *f);
+
 /* fs_mkdirs - make a directory and its parents, mode 0755; existing ones are fine. */
 NODISCARD bool fs_mkdirs(int dirfd, const char *path, Err *e);
 /*

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/resource.h>
 
 #include "analyze/analyze.h"
@@ -141,8 +142,6 @@ static bool read_epoch(Build *b)
     uint64_t at;
     if (!text)
         text = env_get(&b->plan_opts.build_args, "SOURCE_DATE_EPOCH");
-    if (!text)
-        text = getenv("SOURCE_DATE_EPOCH");
     b->times = (LayerTimes){.kind = TIMES_KEEP};
     if (!text || !*text)
         return true;
@@ -168,6 +167,10 @@ static void read_build_args(Build *b)
             env_set(b->arena, &b->plan_opts.build_args,
                     arena_strndup(b->arena, kv, strcspn(kv, "=")), value);
     }
+    /* As buildx passes it on. */
+    const char *epoch = getenv("SOURCE_DATE_EPOCH");
+    if (epoch && *epoch && !env_get(&b->plan_opts.build_args, "SOURCE_DATE_EPOCH"))
+        env_set(b->arena, &b->plan_opts.build_args, "SOURCE_DATE_EPOCH", epoch);
 }
 
 static bool read_tags(Build *b)
@@ -273,6 +276,56 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
     return true;
 }
 
+/* docker lets a named context stand for a stage; that is not done yet, so it is not ignored either.
+ */
+static bool check_contexts(Build *b)
+{
+    for (size_t i = 0; i < b->opts->contexts.n; i++) {
+        const char *kv = b->opts->contexts.v[i];
+        char *name = arena_strndup(b->arena, kv, strcspn(kv, "="));
+        for (size_t k = 0; k < b->file.ninstr; k++)
+            if (b->file.instrs[k].kind == DF_FROM && b->file.instrs[k].u.from.stage &&
+                !strcasecmp(b->file.instrs[k].u.from.stage, name))
+                return err_set(b->e, ERR_USAGE,
+                               "--build-context %s: a context in the place of a stage is not "
+                               "supported yet",
+                               kv);
+    }
+    return true;
+}
+
+/* Whether the check directive skips the rule that a warning names at its end: "... (UndefinedVar)".
+ */
+static bool skipped(Build *b, const char *warning)
+{
+    const char *skip = b->file.check ? strstr(b->file.check, "skip=") : NULL;
+    const char *rule = strrchr(warning, '(');
+    if (!skip || !rule)
+        return false;
+    char *list = arena_strndup(b->arena, skip + 5, strcspn(skip + 5, ";")), *save = NULL;
+    char *name = arena_strndup(b->arena, rule + 1, strcspn(rule + 1, ")"));
+    for (char *r = strtok_r(list, ", ", &save); r; r = strtok_r(NULL, ", ", &save))
+        if (!strcmp(r, "all") || !strcmp(r, name))
+            return true;
+    return false;
+}
+
+/* Source: Dockerfile reference, "check" directive. */
+static bool tell_warnings(Build *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < b->plan.warnings.n; i++) {
+        if (skipped(b, b->plan.warnings.v[i]))
+            continue;
+        event_send(&b->env.sink, &(Event){.kind = EV_WARNING, .text = b->plan.warnings.v[i]});
+        n += str_ends(b->plan.warnings.v[i], ")");
+    }
+    if (n && b->file.check && strstr(b->file.check, "error=true"))
+        return err_set(b->e, ERR_CHECK, "%s: %zu warnings, and its check directive says error=true",
+                       b->file.name, n);
+    return true;
+}
+
 static bool make_plan(Build *b)
 {
     PlanBase *bases = NULL;
@@ -280,8 +333,8 @@ static bool make_plan(Build *b)
     if (!resolve_bases(b, &bases, &n) ||
         !plan_make(b->arena, &b->file, &b->plan_opts, bases, n, &b->plan, b->e))
         return false;
-    for (size_t i = 0; i < b->plan.warnings.n; i++)
-        event_send(&b->env.sink, &(Event){.kind = EV_WARNING, .text = b->plan.warnings.v[i]});
+    if (!tell_warnings(b))
+        return false;
     return context_open(b->arena, b->context_dir, b->dockerfile_path, &b->context, b->e);
 }
 
@@ -395,8 +448,10 @@ static bool find_problems(Build *b, Buf *ret)
     key_begin(&k, "loaders 1");
     key_digest(&k, "of", &r->id);
     key_end(&k, &key);
-    if (!store_memo_get(b->store, &key, ret, &found, b->e) || found)
-        return found;
+    if (!store_memo_get(b->store, &key, ret, &found, b->e))
+        return false;
+    if (found)
+        return true;
     if (!enter(b) || !steps_stack(&b->env, b->arena, r, &st, b->e) ||
         !stack_view(b->store, &st, -1, &view, b->e))
         return false;
@@ -443,10 +498,13 @@ static bool write_outputs(Build *b)
             !export_oci(b->store, items, n, o.form, o.dest, b->e))
             return err_wrap(b->e, "--output %s", b->opts->outputs.v[i]);
     }
-    if (b->opts->iidfile &&
-        !fs_replace_file(AT_FDCWD, b->opts->iidfile, text, strlen(text), b->e)) {
-        b->e->kind = ERR_USAGE;
-        return err_wrap(b->e, "--iidfile");
+    if (b->opts->iidfile) {
+        OutFile f;
+        if (!out_begin(b->opts->iidfile, &f, b->e))
+            return err_wrap(b->e, "--iidfile");
+        bool ok = fs_write_all(f.fd, text, strlen(text), b->e) && out_commit(&f, b->e);
+        out_abort(&f);
+        return ok || err_wrap(b->e, "--iidfile");
     }
     return true;
 }
@@ -473,9 +531,11 @@ static void summary(Build *b, uint64_t t0)
 static bool build(Build *b, const StrList *operands, uint64_t t0)
 {
     SandboxHost host;
-    if (!check_options(b, operands) || !read_dockerfile(b) ||
-        !cmd_store(b->arena, b->opts->isolation ? b->opts->isolation : "auto", &host, &b->store,
-                   b->e))
+    if (!check_options(b, operands) || !read_dockerfile(b))
+        return false;
+    cancel_install(); /* a Dockerfile on stdin may be waited for, and waiting ends as ever */
+    if (!check_contexts(b) || !cmd_store(b->arena, b->opts->isolation ? b->opts->isolation : "auto",
+                                         &host, &b->store, b->e))
         return false;
     b->env.store = b->store;
     b->env.host = host;
@@ -500,7 +560,6 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
     scoped(ui) Ui *ui = ui_new(quiet ? UI_QUIET : UI_PLAIN);
     Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
-    cancel_install();
     b.env.sink = ui_sink(ui);
     bool ok = build(&b, operands, t0);
     if (ok && quiet) {

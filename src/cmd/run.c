@@ -145,11 +145,6 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     if (!store_tmp(s, "run", dir, e))
         return false;
     cancel_install(); /* signals are passed on to the command */
-    spec.terminal = isatty(STDIN_FILENO);
-    if (spec.terminal) {
-        signal(SIGINT, SIG_IGN);
-        signal(SIGQUIT, SIG_IGN);
-    }
     bool ok = run_in(a, s, &host, &img, &spec, dir, &end, e);
     fs_remove_tree(store_dirfd(s), dir, &ignored);
     if (!ok)

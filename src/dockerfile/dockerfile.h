@@ -101,7 +101,8 @@ typedef struct DfFile {
     char escape; /* '\\' or '`' */
     DfInstr *instrs;
     size_t ninstr;
-    StrList warnings; /* "Dockerfile:3: ..." */
+    StrList warnings;  /* "Dockerfile:3: ..." */
+    const char *check; /* value of the check directive, NULL when absent: "skip=A,B;error=true" */
 } DfFile;
 
 /*

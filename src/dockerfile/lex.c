@@ -117,9 +117,10 @@ static bool take_directive(Lexer *lx, unsigned bit, Str name, Str v, Err *e)
     lx->seen |= bit;
     if (bit == DIR_SYNTAX)
         return take_syntax(lx, v, e);
-    if (bit ==
-        DIR_CHECK) /* it steers lint only; a build without lint honours it by doing nothing */
+    if (bit == DIR_CHECK) {
+        lx->check = arena_strndup(lx->arena, v.ptr, v.len);
         return true;
+    }
     if (v.len != 1 || (*v.ptr != '\\' && *v.ptr != '`'))
         return df_err(lx->file, &at, e, "invalid escape directive '%.*s': it must be \\ or `",
                       (int)v.len, v.ptr);

@@ -487,6 +487,7 @@ bool df_parse(Arena *a, const char *name, Str text, DfFile *ret, Err *e)
             return false;
     }
     f.escape = lx.escape;
+    f.check = lx.check;
     if (!f.ninstr)
         return err_set(e, ERR_DOCKERFILE, "%s: the file has no instructions", name);
     for (size_t i = 0; i < f.ninstr && f.instrs[i].kind != DF_FROM; i++)

@@ -72,6 +72,9 @@ static bool write_tar(Store *s, const Blobs *blobs, const Buf *index, int out, E
     if (!put_text_tar(out, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e) ||
         !put_text_tar(out, "index.json", index->ptr, index->len, e))
         return false;
+    /* Readers that unpack as an ordinary user make missing directories for root, and fail. */
+    if (!tar_put_dir(out, "blobs", e) || !tar_put_dir(out, "blobs/sha256", e))
+        return false;
     for (size_t i = 0; i < blobs->n; i++)
         if (!put_blob_tar(s, &blobs->v[i], out, e))
             return false;
@@ -80,17 +83,13 @@ static bool write_tar(Store *s, const Blobs *blobs, const Buf *index, int out, E
 
 static bool write_tar_file(Store *s, const Blobs *blobs, const Buf *index, const char *dest, Err *e)
 {
-    scoped(buf) Buf tmp = BUF_INIT;
+    OutFile f;
     if (!strcmp(dest, "-"))
         return write_tar(s, blobs, index, STDOUT_FILENO, e);
-    buf_printf(&tmp, "%s.tmp-%d", dest, (int)getpid());
-    scoped(fd) int fd = open(tmp.ptr, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return err_errno(e, ERR_USAGE, "create '%s'", tmp.ptr);
-    bool ok = write_tar(s, blobs, index, fd, e) &&
-              (rename(tmp.ptr, dest) == 0 || err_errno(e, ERR_USAGE, "rename to '%s'", dest));
-    if (!ok)
-        (void)unlink(tmp.ptr);
+    if (!out_begin(dest, &f, e))
+        return false;
+    bool ok = write_tar(s, blobs, index, f.fd, e) && out_commit(&f, e);
+    out_abort(&f);
     return ok || err_wrap(e, "write '%s'", dest);
 }
 

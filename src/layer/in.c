@@ -70,6 +70,16 @@ static bool sniff(LayerIn *in, Err *e)
 {
     if (!fill(in, e))
         return false;
+    while (in->n < 4 && !in->eof) { /* a pipe may give a byte at a time */
+        ssize_t n = read(in->fd, in->buf + in->n, sizeof in->buf - in->n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_errno(e, ERR_STORE, "read archive");
+        hash_add(&in->packed, in->buf + in->n, (size_t)n);
+        in->n += (size_t)n;
+        in->eof = n == 0;
+    }
     in->format = LAYER_PLAIN;
     if (in->n >= 2 && in->buf[0] == 0x1f && in->buf[1] == 0x8b)
         in->format = LAYER_GZIP;

@@ -126,6 +126,7 @@ NODISCARD bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e);
 
 /* tar_put_file / _end - a plain tar of regular files with fixed facts, for OCI archives. */
 NODISCARD bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e);
+NODISCARD bool tar_put_dir(int outfd, const char *name, Err *e);
 NODISCARD bool tar_put_padding(int outfd, uint64_t size, Err *e);
 NODISCARD bool tar_put_end(int outfd, Err *e);
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/cancel.h"
 #include "base/fs.h"
 #include "base/map.h"
 #include "layer/layer.h"
@@ -70,6 +71,8 @@ static bool emit_data(Packer *p, const ViewNode *node, uint64_t size)
         return err_errno(p->e, ERR_STORE, "open '%s'", node->path);
     uint64_t left = size;
     while (left) {
+        if (cancel_wanted())
+            return err_set(p->e, ERR_STEP, "cancelled");
         ssize_t n = read(fd, block, left < sizeof block ? (size_t)left : sizeof block);
         if (n < 0 && errno == EINTR)
             continue;
@@ -132,6 +135,11 @@ static bool emit_node(Packer *p, const ViewNode *node)
     TreeEntry x;
     if (!view_entry(&p->view, &p->arena, node, &x, p->e))
         return false;
+    for (size_t i = 0; i < x.nxattr; i++)
+        if (strchr(x.xattrs[i].name, '='))
+            return err_set(p->e, ERR_STEP,
+                           "'/%s': a layer cannot hold an attribute with '=' in its name (%s)",
+                           node->path, x.xattrs[i].name);
     TarEntry t = {.name = x.from,
                   .link = x.link,
                   .type = TYPES[x.type],
@@ -226,6 +234,14 @@ bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e)
 {
     scoped(buf) Buf head = BUF_INIT;
     TarEntry t = {.name = name, .type = '0', .mode = 0644, .size = size};
+    tar_format(&t, &head);
+    return fs_write_all(outfd, head.ptr, head.len, e);
+}
+
+bool tar_put_dir(int outfd, const char *name, Err *e)
+{
+    scoped(buf) Buf head = BUF_INIT;
+    TarEntry t = {.name = name, .type = '5', .mode = 0755};
     tar_format(&t, &head);
     return fs_write_all(outfd, head.ptr, head.len, e);
 }

@@ -7,7 +7,7 @@
 #include "layer/in.h"
 #include "layer/tarfmt.h"
 
-enum { PAX_MAX = 1 << 20, MAX_ENTRIES = 4 << 20, MAX_XATTRS = 256 };
+enum { PAX_MAX = 1 << 20, MAX_EXTENSIONS = 8, MAX_ENTRIES = 4 << 20, MAX_XATTRS = 256 };
 
 /* What extension headers said about the next entry. */
 typedef struct Extra {
@@ -303,7 +303,7 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
     t->left = t->pad = 0;
     arena_done(&t->arena);
 
-    for (bool extended = false;; extended = true) {
+    for (unsigned extended = 0;; extended++) {
         TarHeader h;
         size_t got;
         uint64_t size;
@@ -321,6 +321,9 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
             return err_set(e, ERR_STORE, "damaged size in tar header");
         if (++t->nentry > MAX_ENTRIES)
             return err_set(e, ERR_STORE, "tar archive has more than %d entries", MAX_ENTRIES);
+        if (extended > MAX_EXTENSIONS)
+            return err_set(e, ERR_STORE, "more than %d extension headers before one tar entry",
+                           MAX_EXTENSIONS);
         switch (h.typeflag) {
         case 'x':
             if (!pax(t, size, &x, e))

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/sysmacros.h>
 
+#include "base/cancel.h"
 #include "base/fs.h"
 #include "layer/layer.h"
 
@@ -83,6 +84,14 @@ static bool own(Unpacker *u, int parent, const char *base, const TarEntry *t)
     return err_errno(u->e, ERR_STORE, "change owner of '%s'", t->name);
 }
 
+static bool hide_below(Unpacker *u, int parent, const char *base, const TarEntry *t)
+{
+    scoped(fd) int fd = openat(parent, base, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(u->e, ERR_STORE, "open directory '%s'", t->name);
+    return mark_opaque(u, fd, t->name);
+}
+
 /* Owner, mode, attributes, time; in that order, for a new owner clears setuid and capabilities. */
 static bool dress(Unpacker *u, int parent, const char *base, const TarEntry *t)
 {
@@ -121,6 +130,8 @@ static bool put_file(Unpacker *u, int parent, const char *base, const TarEntry *
     if (fd < 0)
         return err_errno(u->e, ERR_STORE, "create '%s'", t->name);
     for (size_t n = 1; n;) {
+        if (cancel_wanted())
+            return err_set(u->e, ERR_STEP, "cancelled");
         if (!tar_read(u->tar, block, sizeof block, &n, u->e))
             return err_wrap(u->e, "'%s'", t->name);
         if (!fs_write_all(fd, block, n, u->e))
@@ -164,13 +175,17 @@ static bool put_node(Unpacker *u, int parent, const char *base, const TarEntry *
     return err_errno(u->e, ERR_STORE, "create device '%s'", t->name);
 }
 
-static bool make_room(Unpacker *u, int parent, const char *base, const TarEntry *t)
+/* *ret_opaque: the name was deleted in this layer, so a directory made there shows nothing from
+ * below. */
+static bool make_room(Unpacker *u, int parent, const char *base, const TarEntry *t,
+                      bool *ret_opaque)
 {
     struct stat st;
     if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? true : err_errno(u->e, ERR_STORE, "stat '%s'", t->name);
     if (t->type == '5' && S_ISDIR(st.st_mode))
         return true;
+    *ret_opaque = overlay_whiteout(&st) && t->type == '5';
     return fs_remove_tree(parent, base, u->e);
 }
 
@@ -183,8 +198,9 @@ static bool put_whiteout(Unpacker *u, int parent, const char *base, const TarEnt
     const char *gone = base + 4;
     if (!*gone || !strcmp(gone, ".") || !strcmp(gone, ".."))
         return err_set(u->e, ERR_STORE, "'%s' is a deletion without a name", t->name);
-    if (faccessat(parent, gone, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-        return true; /* deleted below and made anew in this layer: what is here wins */
+    struct stat st;
+    if (fstatat(parent, gone, &st, AT_SYMLINK_NOFOLLOW) == 0) /* made anew in this layer as well */
+        return !S_ISDIR(st.st_mode) || hide_below(u, parent, gone, t);
     if (mknodat(parent, gone, S_IFCHR, makedev(0, 0)) < 0)
         return err_errno(u->e, ERR_STORE, "create whiteout for '%s'", t->name);
     return true;
@@ -204,9 +220,9 @@ static bool put_entry(Unpacker *u, const TarEntry *t)
         return false;
     if (str_starts(base, ".wh."))
         return put_whiteout(u, parent, base, t);
-    if (!make_room(u, parent, base, t))
+    bool ok = true, skipped = false, hides = false;
+    if (!make_room(u, parent, base, t, &hides))
         return false;
-    bool ok = true, skipped = false;
     switch (t->type) {
     case '0':
         ok = put_file(u, parent, base, t);
@@ -225,7 +241,8 @@ static bool put_entry(Unpacker *u, const TarEntry *t)
         ok = put_node(u, parent, base, t, &skipped);
         break;
     }
-    return ok && (skipped || dress(u, parent, base, t));
+    return ok && (skipped || dress(u, parent, base, t)) &&
+           (!hides || hide_below(u, parent, base, t));
 }
 
 static bool set_dir_times(Unpacker *u)

@@ -225,17 +225,12 @@ static void forward(int sig)
         kill((pid_t)forward_to, sig);
 }
 
-/* The terminal's own signals reach every process in its foreground: passing them on would double
- * them. */
-static void forward_signals(const SandboxSpec *spec, pid_t to)
+static void forward_signals(pid_t to)
 {
-    static const int SIGNALS[] = {SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
-    static const int KEYS[] = {SIGINT, SIGQUIT};
+    static const int SIGNALS[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
     forward_to = (sig_atomic_t)to;
     for (size_t i = 0; i < NELEM(SIGNALS); i++)
         signal(SIGNALS[i], forward);
-    for (size_t i = 0; i < NELEM(KEYS); i++)
-        signal(KEYS[i], spec->terminal ? SIG_IGN : forward);
 }
 
 /* Reap everything until the command ends; the rest dies with pid 1. */
@@ -260,6 +255,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     }
     if (!sandbox_mount(a, spec, &e))
         fail(&e);
+    close(FD_STORE);
+    close(FD_SPEC);
     Err made = ERR_INIT;
     if (!fs_mkdirs(AT_FDCWD, spec->cwd,
                    &made)) { /* a file in the way: the command's chdir says so */
@@ -269,9 +266,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         /* The status pipe closes itself at exec, and the rest is for nobody inside. */
         (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
         (void)syscall(SYS_close_range, FD_STORE, ~0U, 0);
-        close(FD_SPEC);
-        if (!spec->terminal)
-            (void)setsid();
+        (void)setsid();
         sandbox_exec(a, spec, &e);
         report(REPORT_ERROR, (int)e.kind, e.msg);
         _exit(127);
@@ -280,7 +275,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
     }
-    forward_signals(spec, command);
+    forward_signals(command);
     report(REPORT_EXIT, reap_until(command), "");
     _exit(0);
 }
@@ -319,7 +314,7 @@ _Noreturn void sandbox_child_main(void)
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
     }
-    forward_signals(&spec, init);
+    forward_signals(init);
     int status;
     while (waitpid(init, &status, 0) < 0 && errno == EINTR) {
     }

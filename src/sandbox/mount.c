@@ -128,30 +128,63 @@ typedef struct Root {
     char path[4096]; /* absolute, as /proc/self/fd shows it */
 } Root;
 
-/* Open a mount point below the root, making it if the image lacks it, and report what was made. */
-static int mount_point(const Root *r, const char *path, bool dir)
+enum { MAX_LINKS = 8 };
+
+static int make_point(const Root *r, const char *path, bool dir, unsigned links);
+
+/* Where a link of the image leads, as a path from the root. */
+static bool link_target(const Root *r, const char *path, char *out, size_t cap)
 {
-    char name[1024];
-    int flags = O_PATH | (dir ? O_DIRECTORY : 0);
-    int fd = fs_open_in_root(r->fd, path, flags, 0);
-    if (fd >= 0 || errno != ENOENT)
-        return fd;
+    scoped(fd) int fd = fs_open_in_root(r->fd, path, O_PATH | O_NOFOLLOW, 0);
+    char target[1024];
+    ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", target, sizeof target - 1);
+    if (n <= 0)
+        return false;
+    target[n] = 0;
+    size_t dir = (size_t)(path_base(path) - path);
+    int len = target[0] == '/' ? snprintf(out, cap, "%s", target)
+                               : snprintf(out, cap, "%.*s%s", (int)dir, path, target);
+    return len > 0 && (size_t)len < cap;
+}
+
+static bool make_parents(const Root *r, const char *path, unsigned links)
+{
     for (size_t i = 1; path[i]; i++) {
         char part[1024];
         if (path[i] != '/' || i >= sizeof part)
             continue;
         memcpy(part, path, i);
         part[i] = 0;
-        scoped(fd) int up = fs_open_in_root(r->fd, part, O_PATH | O_DIRECTORY, 0);
+        scoped(fd) int up = make_point(r, part, true, links);
         if (up < 0)
-            close(mount_point(r, part, true));
+            return false;
     }
+    return true;
+}
+
+static bool make_dir(const Root *r, const char *path)
+{
+    const char *base = path_base(path);
+    char up[1024];
+    (void)snprintf(up, sizeof up, "%.*s", (int)(base - path), path);
+    scoped(fd) int parent = fs_open_in_root(r->fd, *up ? up : "/", O_RDONLY | O_DIRECTORY, 0);
+    return parent >= 0 && mkdirat(parent, base, 0755) == 0;
+}
+
+/* Open a mount point below the root, making it if the image lacks it, and report what was made. */
+static int make_point(const Root *r, const char *path, bool dir, unsigned links)
+{
+    char name[1024], target[2048];
+    int flags = O_PATH | (dir ? O_DIRECTORY : 0);
+    int fd = fs_open_in_root(r->fd, path, flags, 0);
+    if (fd >= 0 || errno != ENOENT)
+        return fd;
+    if (!make_parents(r, path, links))
+        return -1;
+    if (link_target(r, path, target, sizeof target)) /* a link to what the image does not have */
+        return links < MAX_LINKS ? make_point(r, target, dir, links + 1) : -1;
     if (dir) {
-        const char *base = path_base(path);
-        char up[1024];
-        (void)snprintf(up, sizeof up, "%.*s", (int)(base - path), path);
-        scoped(fd) int parent = fs_open_in_root(r->fd, *up ? up : "/", O_RDONLY | O_DIRECTORY, 0);
-        if (parent < 0 || mkdirat(parent, base, 0755) < 0)
+        if (!make_dir(r, path))
             return -1;
     } else {
         scoped(fd) int made = fs_open_in_root(r->fd, path, O_WRONLY | O_CREAT | O_EXCL, 0644);
@@ -162,6 +195,11 @@ static int mount_point(const Root *r, const char *path, bool dir)
     if (fd >= 0 && name_of(fd, r->path, name, sizeof name))
         report(REPORT_STUB, dir, name);
     return fd;
+}
+
+static int mount_point(const Root *r, const char *path, bool dir)
+{
+    return make_point(r, path, dir, 0);
 }
 
 static bool mount_new(const Root *r, const char *type, const char *path, unsigned long flags,
@@ -227,14 +265,14 @@ static bool mount_dev(const Root *r, Err *e)
            mount_new(r, "mqueue", "/dev/mqueue", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e);
 }
 
-static bool mount_system(const Root *r, Err *e)
+static bool mount_system(const Root *r, bool in_userns, Err *e)
 {
     if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
         return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
     /* A new sysfs needs an own network namespace; the host's, read-only, shows the same to a step.
      */
     return mount_dev(r, e) &&
-           bind(r, "/sys", "/sys", true,
+           bind(r, "/sys", "/sys", in_userns,
                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, e);
 }
 
@@ -337,7 +375,7 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
     r.fd = fd;
     r.path[n] = 0;
 
-    if (!mount_system(&r, e) || !mount_files(spec, &r, e))
+    if (!mount_system(&r, spec->in_userns, e) || !mount_files(spec, &r, e))
         return false;
     for (size_t i = 0; i < spec->nbind; i++)
         if (!bind(&r, spec->binds[i].source, spec->binds[i].target, true,

@@ -53,8 +53,11 @@ static bool spawn(Running *r, int specfd, int status, int output, int storefd)
     posix_spawnattr_init(&at);
     sigemptyset(&none);
     posix_spawnattr_setsigmask(&at, &none);
-    posix_spawnattr_setflags(&at,
-                             POSIX_SPAWN_SETSIGMASK | (r->spec->terminal ? 0 : POSIX_SPAWN_SETSID));
+    /*
+     * A session of its own: no terminal to control, so that a program of the image cannot type into
+     * the caller's shell (TIOCSTI).
+     */
+    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     if (!r->spec->interactive)
         posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
     if (output >= 0) {
@@ -79,6 +82,22 @@ static bool start(Running *r, int specfd, int status, int output)
            spawn(r, spec_up, status_up, output, store_up);
 }
 
+/* Whether a directory of the upper says nothing else than the topmost one below it. */
+static bool copied_up(const SandboxSpec *spec, int upper, const char *name)
+{
+    struct stat mine, below;
+    if (fstatat(upper, name, &mine, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    for (size_t i = 0; i < spec->lowers.n; i++) {
+        char path[2048];
+        (void)snprintf(path, sizeof path, "%s/%s", spec->lowers.v[i], name);
+        if (fstatat(spec->storefd, path, &below, AT_SYMLINK_NOFOLLOW) == 0)
+            return S_ISDIR(below.st_mode) && mine.st_mode == below.st_mode &&
+                   mine.st_uid == below.st_uid && mine.st_gid == below.st_gid;
+    }
+    return false;
+}
+
 /* Remove a mount point that was made for the sandbox's own files, if the command left it as it was.
  */
 static void remove_stub(const Running *r, const char *name, bool dir)
@@ -96,8 +115,10 @@ static void remove_stub(const Running *r, const char *name, bool dir)
     (void)snprintf(up, sizeof up, "%.*s", base == name ? 1 : (int)(base - name - 1),
                    base == name ? "." : name);
     scoped(fd) int parent = fs_open_beneath(upper, up, O_RDONLY | O_DIRECTORY, 0);
-    if (parent >= 0)
-        (void)unlinkat(parent, base, dir ? AT_REMOVEDIR : 0); /* not empty: the command used it */
+    if (parent < 0 || unlinkat(parent, base, dir ? AT_REMOVEDIR : 0) < 0)
+        return; /* not empty: the command used it */
+    if (base != name && copied_up(r->spec, upper, up))
+        (void)unlinkat(upper, up, AT_REMOVEDIR); /* not empty: the command wrote there */
 }
 
 enum { MAX_STUBS = 64 };

@@ -80,7 +80,6 @@ typedef struct SandboxSpec {
     SandboxBind *binds;
     size_t nbind;
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
-    bool terminal;    /* the caller has one: it sends SIGINT and SIGQUIT to the command itself */
 } SandboxSpec;
 
 /* How a command ended. */
@@ -129,5 +128,12 @@ typedef struct SandboxIds {
  */
 NODISCARD bool sandbox_user_ids(const char *user, const char *passwd, const char *group,
                                 SandboxIds *ret, Err *e);
+
+/*
+ * sandbox_new_owner - who owns what WORKDIR makes for `user`, as BuildKit reads it: a bare number
+ * is the group too, a name has its group of passwd, and an unknown name is root.
+ */
+void sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
+                       uint32_t *ret_gid);
 
 #endif

@@ -34,7 +34,6 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     scoped(buf) Buf b = BUF_INIT;
     put_u32(&b, s->in_userns);
     put_u32(&b, s->interactive);
-    put_u32(&b, s->terminal);
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
@@ -108,7 +107,6 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     Cursor c = {buf_str(&b), buf_str(&b) + b.len, false};
     s.in_userns = get_u32(&c);
     s.interactive = get_u32(&c);
-    s.terminal = get_u32(&c);
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);

@@ -121,3 +121,22 @@ bool sandbox_user_ids(const char *user, const char *passwd, const char *group, S
     *ret = ids;
     return true;
 }
+
+void sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
+                       uint32_t *ret_gid)
+{
+    scoped(arena) Arena a = {0};
+    SandboxIds ids = {0};
+    char *name;
+    size_t n = strcspn(user, ":");
+    char *who = arena_strndup(&a, user, n);
+    const char *grp = user[n] ? user + n + 1 : "";
+    if (id_number(who, &ids.uid))
+        ids.gid = ids.uid;
+    else
+        (void)find_user(&a, passwd, who, 0, &ids, &name);
+    if (*grp && !id_number(grp, &ids.gid) && !find_group(&a, group, grp, &ids.gid))
+        ids.gid = 0;
+    *ret_uid = ids.uid;
+    *ret_gid = ids.gid;
+}

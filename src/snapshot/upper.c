@@ -195,7 +195,7 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
         return err_errno(e, ERR_STORE, "create '/%s'", target);
     bool before = unchanged(in, t);
     if (!fs_copy_data(in, out, &size, e))
-        return err_wrap(e, "copy '%s'", t->from);
+        return err_wrap(e, "copy '%s' into the store '%s'", t->from, store_path(u->store));
     if (!before || !unchanged(in, t) || size != t->size)
         return err_set(e, ERR_STEP,
                        "'%s' changed while it was copied; build again when nobody writes to it",

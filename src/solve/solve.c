@@ -3,6 +3,8 @@
  */
 #include "solve/solve.h"
 
+#include <pthread.h>
+
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "base/pool.h"
@@ -17,6 +19,13 @@ typedef struct StepJob {
     uint64_t ns;
 } StepJob;
 
+/* A key that is being run in this build, or was. */
+typedef struct Flight {
+    Digest key;
+    enum { FLIGHT_RUNNING, FLIGHT_DONE, FLIGHT_FAILED } state;
+    StoreRecord record; /* FLIGHT_DONE */
+} Flight;
+
 typedef enum StepState { STATE_WAITING, STATE_RUNNING, STATE_DONE } StepState;
 
 typedef struct Solver {
@@ -26,6 +35,10 @@ typedef struct Solver {
     StepState *state;
     uint32_t *nblocked; /* inputs not finished yet */
     StepJob *jobs;
+    Flight *flights; /* under the lock, like nflight; at most one a step */
+    size_t nflight;
+    pthread_mutex_t lock;
+    pthread_cond_t landed;
     Err *e;
 } Solver;
 
@@ -113,6 +126,62 @@ static bool probe(Solver *s, bool *ret_all)
     return true;
 }
 
+/*
+ * Take a key for this thread. False: another step of this build has run it, and *ret_record is what
+ * came of it; docker's builder has one vertex for equal steps, so they must not come out
+ * differently.
+ */
+static bool take_flight(Solver *s, const Digest *key, size_t *ret_flight, StoreRecord *ret_record)
+{
+    pthread_mutex_lock(&s->lock);
+    size_t i = 0;
+    while (i < s->nflight) {
+        Flight *f = &s->flights[i];
+        if (!digest_eq(&f->key, key) || f->state == FLIGHT_FAILED) {
+            i++;
+        } else if (f->state == FLIGHT_RUNNING) {
+            pthread_cond_wait(&s->landed, &s->lock);
+        } else {
+            *ret_record = f->record;
+            pthread_mutex_unlock(&s->lock);
+            return false;
+        }
+    }
+    s->flights[s->nflight] = (Flight){.key = *key, .state = FLIGHT_RUNNING};
+    *ret_flight = s->nflight++;
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+static void land(Solver *s, size_t flight, bool ok, const StepResult *r)
+{
+    pthread_mutex_lock(&s->lock);
+    Flight *f = &s->flights[flight];
+    f->state = ok ? FLIGHT_DONE : FLIGHT_FAILED;
+    if (ok) {
+        const StepLayer *top = &r->layers[r->nlayer - 1];
+        f->record = (StoreRecord){r->id, top->snapshot, top->created};
+    }
+    pthread_cond_broadcast(&s->landed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Run a step that no record answers, unless an equal one runs or ran in this build. */
+static void run_step(Solver *s, StepJob *j, StepResult *result)
+{
+    StepWork *w = &s->sol.works[j->step];
+    StoreRecord record;
+    size_t flight;
+    if (!take_flight(s, &w->key, &flight, &record)) {
+        *result = steps_from_record(w, &record);
+        j->hit = true;
+        return;
+    }
+    tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
+    j->ok = steps_run(w, result, &j->err);
+    land(s, flight, j->ok, result);
+}
+
 static void run_job(Job *job)
 {
     StepJob *j = (StepJob *)job;
@@ -124,10 +193,8 @@ static void run_job(Job *job)
         return;
     }
     j->ok = look_up(s, j->step, result, &j->hit, &j->err);
-    if (j->ok && !j->hit) {
-        tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
-        j->ok = steps_run(&s->sol.works[j->step], result, &j->err);
-    }
+    if (j->ok && !j->hit)
+        run_step(s, j, result);
     j->ns = clock_ns() - t0;
 }
 
@@ -201,7 +268,8 @@ static bool run_missing(Solver *s)
                 unblock(s, pool, users, first, j->step);
             continue;
         }
-        tell(s, j->step, EV_STEP_DONE, ok ? HOW_FAILED : HOW_CANCELLED, j->ns);
+        bool cancelled = !ok || cancel_signal();
+        tell(s, j->step, EV_STEP_DONE, cancelled ? HOW_CANCELLED : HOW_FAILED, j->ns);
         s->state[j->step] = STATE_RUNNING;
         if (ok) {
             *s->e = j->err;
@@ -226,6 +294,9 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
     s.state = NEW_N(&s.sol.arena, StepState, n + 1);
     s.nblocked = NEW_N(&s.sol.arena, uint32_t, n + 1);
     s.jobs = NEW_N(&s.sol.arena, StepJob, n + 1);
+    s.flights = NEW_N(&s.sol.arena, Flight, n + 1);
+    pthread_mutex_init(&s.lock, NULL);
+    pthread_cond_init(&s.landed, NULL);
 
     bool ok = probe(&s, &all);
     if (ok && !all) {
@@ -236,6 +307,8 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
             ok = run_missing(&s);
         }
     }
+    pthread_cond_destroy(&s.landed);
+    pthread_mutex_destroy(&s.lock);
     if (ok)
         *ret = s.sol;
     else

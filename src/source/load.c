@@ -17,6 +17,7 @@ typedef struct Door {
     Arena *arena;
     int dirfd; /* the layout; -1 when all blobs are in the store */
     const char *name;
+    bool have; /* the image being taken is in the store */
     Err *e;
 } Door;
 
@@ -27,20 +28,49 @@ static char *blob_name(Arena *a, const Digest *d)
     return arena_printf(a, "blobs/sha256/%s", hex);
 }
 
+/* Open a file of the layout: inside it, and nothing that would block or is no file. */
+static bool open_file(Door *x, const char *path, int *ret_fd)
+{
+    struct stat st;
+    scoped(fd) int fd = fs_open_in_root(x->dirfd, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(x->e, ERR_STORE, "%s: open '%s'", x->name, path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(x->e, ERR_STORE, "%s: '%s' is not a regular file", x->name, path);
+    *ret_fd = fd_take(&fd);
+    return true;
+}
+
+/* A descriptor's size ends up in manifests that we write, so it must be the blob's. */
+static bool right_size(Door *x, const Descriptor *d)
+{
+    int raw;
+    uint64_t size;
+    if (!store_open_blob(x->store, &d->digest, &raw, &size, x->e))
+        return false;
+    close(raw);
+    if (size == d->size)
+        return true;
+    return err_set(x->e, ERR_STORE, "%s: '%s' has %llu bytes and its descriptor says %llu", x->name,
+                   blob_name(x->arena, &d->digest), (unsigned long long)size,
+                   (unsigned long long)d->size);
+}
+
 /* Copy a blob of the layout into the store, checking size and digest. */
 static bool take_blob(Door *x, const Descriptor *d)
 {
     BlobWriter w;
     Digest got;
     char block[64 << 10];
-    if (store_has_blob(x->store, &d->digest))
-        return true;
     const char *path = blob_name(x->arena, &d->digest);
+    if (store_has_blob(x->store, &d->digest))
+        return right_size(x, d);
     if (x->dirfd < 0)
         return err_set(x->e, ERR_STORE, "%s: the archive lacks '%s'", x->name, path);
-    scoped(fd) int fd = fs_open_in_root(x->dirfd, path, O_RDONLY, 0);
-    if (fd < 0)
-        return err_errno(x->e, ERR_STORE, "%s: open '%s'", x->name, path);
+    int raw;
+    if (!open_file(x, path, &raw))
+        return false;
+    scoped(fd) int fd = raw;
     if (!blob_begin(x->store, &w, x->e))
         return false;
     for (;;) {
@@ -62,6 +92,11 @@ static bool take_blob(Door *x, const Descriptor *d)
             blob_abort(&w);
             return false;
         }
+    }
+    if (w.size != d->size) {
+        blob_abort(&w);
+        return err_set(x->e, ERR_STORE, "%s: '%s' is smaller than its descriptor says", x->name,
+                       path);
     }
     return blob_commit(&w, &d->digest, &got, NULL, x->e) || err_wrap(x->e, "%s", x->name);
 }
@@ -97,6 +132,20 @@ static bool measure_layer(Door *x, const Descriptor *d, Compression how, const D
     return true;
 }
 
+/* A layer that was checked before is not unpacked again; its size is then not known, and not
+ * needed. */
+static bool check_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
+                        uint64_t *ret_size)
+{
+    Digest blob;
+    bool found;
+    if (!store_packed_get(x->store, diff_id, how, &blob, ret_size, &found, x->e))
+        return false;
+    if (found && digest_eq(&blob, &d->digest) && x->have)
+        return true;
+    return measure_layer(x, d, how, diff_id, ret_size);
+}
+
 static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, StoreImage *img)
 {
     if (m->nlayer != c->ndiff)
@@ -111,7 +160,7 @@ static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, S
             return err_set(x->e, ERR_STORE, "%s: layer of media type '%s' is not supported",
                            x->name, m->layers[i].media_type ? m->layers[i].media_type : "");
         if (!take_blob(x, &m->layers[i]) ||
-            !measure_layer(x, &m->layers[i], how, &c->diff_ids[i], &size) ||
+            !check_layer(x, &m->layers[i], how, &c->diff_ids[i], &size) ||
             !store_packed_put(x->store, &c->diff_ids[i], how, &m->layers[i].digest,
                               m->layers[i].size, x->e))
             return false;
@@ -130,7 +179,7 @@ static int64_t parse_time(const char *text)
     return (int64_t)timegm(&tm);
 }
 
-/* An image that is whole in the store already needs no second look at its layers. */
+/* Whether the image is in the store; its manifest and layers are looked at all the same. */
 static bool known(Door *x, const Digest *id, bool *ret_known)
 {
     StoreImage img;
@@ -143,21 +192,16 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
     ImageManifest m;
     ImageConfig c;
     StoreImage img = {0};
-    bool have;
     if (!take_doc(x, d, &mtext) ||
         !image_manifest_parse(x->arena, buf_str(&mtext), mtext.len, &m, x->e))
         return err_wrap(x->e, "%s", x->name);
     img.id = *ret_id = m.config.digest;
-    if (!known(x, &img.id, &have))
+    if (!known(x, &img.id, &x->have) || !take_doc(x, &m.config, &ctext) ||
+        !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    img.created = parse_time(c.created);
+    if (!take_layers(x, &m, &c, &img) || (!x->have && !store_image_put(x->store, &img, x->e)))
         return false;
-    if (!have) {
-        if (!take_doc(x, &m.config, &ctext) ||
-            !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
-            return err_wrap(x->e, "%s", x->name);
-        img.created = parse_time(c.created);
-        if (!take_layers(x, &m, &c, &img) || !store_image_put(x->store, &img, x->e))
-            return false;
-    }
     return store_image_packed(x->store, &img.id, &d->digest, d->size, x->e);
 }
 
@@ -253,9 +297,13 @@ bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which, 
     scoped(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_USAGE, "OCI layout '%s'", dir);
-    Door x = {s, a, fd, dir, e};
-    if (!fs_read_file(fd, "index.json", DOC_MAX, &text, e))
-        return err_wrap(e, "'%s' is no OCI layout", dir);
+    Door x = {.store = s, .arena = a, .dirfd = fd, .name = dir, .e = e};
+    int raw;
+    if (!open_file(&x, "index.json", &raw))
+        return err_wrap(e, "no OCI layout");
+    scoped(fd) int index = raw;
+    if (!fs_read_all(index, DOC_MAX, &text, e))
+        return err_wrap(e, "'%s/index.json'", dir);
     return take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
 }
 
@@ -299,7 +347,7 @@ bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n
 {
     scoped(buf) Buf index = BUF_INIT;
     scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
-    Door x = {s, a, -1, "archive", e};
+    Door x = {.store = s, .arena = a, .dirfd = -1, .name = "archive", .e = e};
     TarReader t;
     bool ok = true, got = true, docker = false;
     tar_reader_init(&t, in);

@@ -134,8 +134,10 @@ bool source_resolve(Store *s, Arena *a, const char *name, const StrList *context
 static bool unpack_layer(Store *s, const StoreLayer *l, bool in_userns, SnapshotId *ret, Err *e)
 {
     bool there;
-    if (!store_layer_get(s, &l->diff_id, ret, &there, e) || there)
-        return there;
+    if (!store_layer_get(s, &l->diff_id, ret, &there, e))
+        return false;
+    if (there)
+        return true;
     static const Compression ORDER[] = {COMP_NONE, COMP_ZSTD, COMP_GZIP}; /* cheapest first */
     for (size_t i = 0; i < NELEM(ORDER); i++) {
         Digest blob;

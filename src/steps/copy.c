@@ -111,8 +111,10 @@ static bool remember_all(const StepWork *w, Err *e)
 static bool digest_stage(StepWork *w, bool *ret_known, Err *e)
 {
     bool all;
-    if (!recall_all(w, &all, e) || all)
-        return all;
+    if (!recall_all(w, &all, e))
+        return false;
+    if (all)
+        return true;
     *ret_known = w->env->entered;
     if (!w->env->entered)
         return true;
@@ -248,7 +250,7 @@ static bool read_in_view(const View *v, const char *path, Buf *out, Err *e)
 bool workdir_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     Stack below;
-    SandboxIds ids = {0};
+    uint32_t uid = 0, gid = 0;
     scoped(upper) Upper up = {.dirfd = -1};
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
         !upper_begin(w->env->store, &below, &up, e))
@@ -256,12 +258,11 @@ bool workdir_write(StepWork *w, SnapshotId *ret, Err *e)
     if (*w->step->u.workdir.user) {
         scoped(buf) Buf passwd = BUF_INIT, group = BUF_INIT;
         if (!read_in_view(&up.all.view, "/etc/passwd", &passwd, e) ||
-            !read_in_view(&up.all.view, "/etc/group", &group, e) ||
-            !sandbox_user_ids(w->step->u.workdir.user, buf_str(&passwd), buf_str(&group), &ids, e))
-            return err_wrap(e, "%s:%u: WORKDIR %s", w->env->file->name, w->step->src.line,
-                            w->step->u.workdir.path);
+            !read_in_view(&up.all.view, "/etc/group", &group, e))
+            return false;
+        sandbox_new_owner(w->step->u.workdir.user, buf_str(&passwd), buf_str(&group), &uid, &gid);
     }
-    if (!upper_mkdirs(&up, w->step->u.workdir.path, ids.uid, ids.gid, e))
+    if (!upper_mkdirs(&up, w->step->u.workdir.path, uid, gid, e))
         return err_wrap(e, "%s:%u: WORKDIR %s", w->env->file->name, w->step->src.line,
                         w->step->u.workdir.path);
     return upper_commit(&up, ret, e);

@@ -63,7 +63,8 @@ static void last_lines(const Log *l, Buf *out)
         char c = l->tail[i % TAIL_SIZE];
         if (fresh)
             buf_puts(out, "    ");
-        buf_putc(out, c);
+        if ((unsigned char)c >= 0x20 || c == '\t' || c == '\n') /* no steering of the terminal */
+            buf_putc(out, c);
         fresh = c == '\n';
     }
     if (!fresh)

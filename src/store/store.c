@@ -55,7 +55,7 @@ static bool make_tree(Store *s, Err *e)
     static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
     static const char INDEX[] =
         "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
-    if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0)
+    if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0 && faccessat(s->dirfd, "tmp", F_OK, 0) == 0)
         return true;
     for (size_t i = 0; i < NELEM(DIRS); i++)
         if (mkdirat(s->dirfd, DIRS[i], i < 2 ? 0755 : 0700) < 0 && errno != EEXIST)
@@ -73,8 +73,13 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
         die_nomem();
     s->dirfd = s->lockfd = -1;
     pthread_mutex_init(&s->lock, NULL);
+    bool fresh = access(path, F_OK) < 0;
     if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
         return err_wrap(e, "store");
+    /* Records name build arguments, and layers hold files that were private: nobody else reads
+     * here. */
+    if (fresh && fchmod(s->dirfd, 0700) < 0)
+        return err_errno(e, ERR_STORE, "change mode of '%s'", path);
     if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e))
         return false;
     *ret = s;

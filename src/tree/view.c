@@ -271,7 +271,8 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
                 close(fd);
             return false;
         }
-        for (struct dirent *de; (de = readdir(d));) {
+        errno = 0;
+        for (struct dirent *de; (de = readdir(d)); errno = 0) {
             uint64_t hidden;
             struct stat st;
             if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
@@ -285,7 +286,10 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
             if (!gone)
                 *ARENA_PUSH(a, names.v, names.n, names.cap) = name;
         }
+        bool ok = errno == 0 || err_errno(e, ERR_STORE, "read directory '%s'", dir->path);
         closedir(d);
+        if (!ok)
+            return false;
     }
     if (names.n)
         qsort(names.v, names.n, sizeof *names.v, by_name);
@@ -324,6 +328,8 @@ static bool read_xattrs(const View *v, Arena *a, const ViewNode *node, TreeEntry
         return err_errno(e, ERR_STORE, "open '%s'", node->path);
     (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
     ssize_t n = listxattr(proc, names, sizeof names);
+    if (n < 0 && errno == ERANGE)
+        return err_errno(e, ERR_STORE, "list attributes of '%s'", node->path);
     if (n <= 0)
         return true;
     size_t cap = 0;

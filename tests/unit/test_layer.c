@@ -476,7 +476,7 @@ static void make_zoo(int fd)
     assert_int_equal(fchmodat(fd, "owned", 06755, 0), 0);
     assert_int_equal(fchmodat(fd, "d", 01777, 0), 0);
     set_xattr(fd, "d", "user.dir", "on a directory", 14);
-    set_xattr(fd, "empty", "user.b=c", "\0\n=x", 4);
+    set_xattr(fd, "empty", "user.b-c", "\0\n=x", 4);
     set_xattr(fd, "empty", "user.a", "", 0);
     set_xattr(fd, "exact", "security.capability", CAPS, 20);
     assert_int_equal(mknodat(fd, "d/deleted", S_IFCHR, makedev(0, 0)), 0);

@@ -1,0 +1,210 @@
+"""Fixtures of the end-to-end tests.
+
+They run as root and as an ordinary user. As root, an account with subordinate ids is made for the
+rootless half and removed at the end; as an ordinary user, what needs root is skipped by name.
+
+  LIGHTER   the binary to test (default build/lighter)
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness import (IS_ROOT, REPO, Account, Image, Lighter, remove)
+
+
+# ---- the session's places ------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def place():
+    """A directory that every user may enter, removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="lighter-e2e-"))
+    path.chmod(0o755)
+    yield path
+    remove(path)
+
+
+@pytest.fixture(scope="session")
+def binary(place):
+    """A copy of the binary, so that a build beside the tests does not change it under them."""
+    source = Path(os.environ.get("LIGHTER", REPO / "build" / "lighter")).absolute()
+    assert source.is_file(), f"no binary '{source}': build it, or name one in LIGHTER"
+    target = place / "lighter"
+    shutil.copyfile(source, target)
+    target.chmod(0o755)
+    return target
+
+
+# ---- bases ---------------------------------------------------------------------------------------
+
+class Bases:
+    """Base images by tools/bases, each made at most once and copied to where all users can read."""
+
+    def __init__(self, place):
+        self.place, self.known = place / "bases", {}
+        self.place.mkdir()
+
+    def __call__(self, name):
+        if name not in self.known:
+            self.known[name] = self._make(name)
+        made = self.known[name]
+        if isinstance(made, str):
+            pytest.skip(made)
+        return made
+
+    def _make(self, name):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        there = (cache / "lighter" / "bases" / name).is_dir()
+        if name == "golang-cgo" and not there and not shutil.which("mmdebstrap"):
+            return "golang-cgo is not in the cache and mmdebstrap is missing"
+        done = subprocess.run([sys.executable, str(REPO / "tools" / "bases"), name], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 3:
+            return done.stderr.strip().splitlines()[-1]
+        assert done.returncode == 0, done.stderr
+        made = Path(done.stdout.splitlines()[-1].split()[1])
+        copy = self.place / name
+        shutil.copytree(made, copy)
+        return copy
+
+
+@pytest.fixture(scope="session")
+def bases(place):
+    return Bases(place)
+
+
+@pytest.fixture(scope="session")
+def busybox_program(bases):
+    """The bytes of a static busybox, for images without anything else."""
+    return Image(bases("busybox")).layers[0].read("bin/busybox")
+
+
+# ---- who runs lighter ----------------------------------------------------------------------------
+
+@pytest.fixture(scope="session")
+def account():
+    """An ordinary user with subordinate ids; made for the session when root runs the tests."""
+    if not shutil.which("newuidmap"):
+        pytest.skip("newuidmap is missing (apt-get install uidmap)")
+    if not IS_ROOT:
+        me = pwd.getpwuid(os.getuid())
+        if not any(line.startswith((me.pw_name + ":", f"{me.pw_uid}:"))
+                   for line in Path("/etc/subuid").read_text().splitlines()):
+            pytest.skip(f"'{me.pw_name}' has no subordinate ids in /etc/subuid")
+        yield None
+        return
+    if not shutil.which("useradd"):
+        pytest.skip("useradd is missing")
+    name = f"lighter-e2e-{os.getpid() % 100000}"
+    subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", "/bin/sh", name], check=True,
+                   stderr=subprocess.DEVNULL)
+    try:
+        if not any(line.startswith(name + ":")
+                   for line in Path("/etc/subuid").read_text().splitlines()):
+            subprocess.run(["usermod", "--add-subuids", "700000-765535", "--add-subgids",
+                            "700000-765535", name], check=True)
+        entry = pwd.getpwnam(name)
+        yield Account(name, entry.pw_uid, entry.pw_gid)
+    finally:
+        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
+
+
+class Lighters:
+    """Makes Lighters, each with a place of its own, and clears those places away."""
+
+    def __init__(self, binary, place, request):
+        self.binary, self.place, self.request = binary, place, request
+        self.made = []
+
+    def __call__(self, mode=None, bases=()):
+        """A fresh one: mode "root", "rootless", or None for what the runner is."""
+        mode = mode or ("root" if IS_ROOT else "rootless")
+        if mode == "root" and not IS_ROOT:
+            pytest.skip("mode root needs root")
+        who = self.request.getfixturevalue("account") if mode == "rootless" else None
+        top = Path(tempfile.mkdtemp(prefix=f"{mode}-", dir=self.place))
+        top.chmod(0o755)
+        if who:
+            os.chown(top, who.uid, who.gid)
+        one = Lighter(self.binary, top, who, mode)
+        self.made.append(one)
+        for base in bases:
+            one.load(base)
+        return one
+
+    def clear(self):
+        while self.made:
+            remove(self.made.pop().place)
+
+
+@pytest.fixture
+def lighters(binary, place, request):
+    """Called, it gives a fresh Lighter; all are cleared away after the test."""
+    made = Lighters(binary, place, request)
+    yield made
+    made.clear()
+
+
+@pytest.fixture(scope="module")
+def module_lighters(binary, place, request):
+    """The same, kept until the module's end."""
+    made = Lighters(binary, place, request)
+    yield made
+    made.clear()
+
+
+@pytest.fixture
+def lighter(lighters, bases):
+    """A fresh store with `busybox` in it, in the runner's own mode."""
+    return lighters(bases=[bases("busybox")])
+
+
+@pytest.fixture
+def bare(lighters):
+    """A fresh store with nothing in it."""
+    return lighters()
+
+
+@pytest.fixture
+def needs():
+    """needs("tool"): skip when it is not installed."""
+    def check(*tools):
+        for tool in tools:
+            if not shutil.which(tool):
+                pytest.skip(f"{tool} is not installed")
+    return check
+
+
+@pytest.fixture
+def needs_root():
+    if not IS_ROOT:
+        pytest.skip("needs root")
+
+
+@pytest.fixture
+def temp(place):
+    """A directory for the test itself."""
+    path = Path(tempfile.mkdtemp(prefix="test-", dir=place))
+    path.chmod(0o755)
+    yield path
+    with contextlib.suppress(OSError):
+        remove(path)
+
+
+# ---- report --------------------------------------------------------------------------------------
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = {}
+    for report in skipped:
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[why.removeprefix("Skipped: ")] = reasons.get(why.removeprefix("Skipped: "), 0) + 1
+    for why, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"not run on this machine: {count} x {why}")

@@ -1,0 +1,303 @@
+"""The command line: what it accepts, how it refuses, what it prints."""
+
+import re
+
+import pytest
+
+COMMANDS = ("build", "images", "inspect", "save", "load", "run")
+PROMISED = {
+    "build": ["-t", "-f", "--target", "--build-arg", "--build-context", "--no-cache", "--progress",
+              "--label", "--iidfile", "--epoch", "--isolation", "-o", "-q"],
+    "run": ["--rm", "-e", "-v", "-w", "-u"],
+    "save": ["-o", "--format"],
+    "load": ["-i"],
+    "images": ["-q"],
+    "inspect": [],
+}
+
+
+def project(lighter, text="FROM busybox\nRUN echo x >/x\n", **files):
+    return lighter.context({"Dockerfile": text, **files})
+
+
+# ---- help and version ----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("words", [["help"], ["--help"], ["-h"], []])
+def test_help_lists_every_command_and_the_exit_codes(bare, words):
+    page = bare(*words).stdout
+    for name in (*COMMANDS, "version", "help"):
+        assert re.search(rf"^  {name}\s", page, re.M), name
+    assert "Exit codes" in page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_lists_its_options(bare, command):
+    page = bare(command, "--help").stdout
+    for option in PROMISED[command]:
+        assert re.search(rf"(^|\s){option}\b", page), option
+    assert bare("help", command).stdout == page
+    assert bare(command, "-h").stdout == page
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_in_the_help_is_known_to_the_command(bare, command):
+    page = bare(command, "--help").stdout.split("known to docker")[0]
+    for line in page.splitlines():
+        found = re.match(r"\s+(?:-\w, )?(--[a-z-]+)", line)
+        if found:
+            tried = bare(command, found.group(1), code=None)
+            assert "unknown option" not in tried.error, found.group(1)
+
+
+@pytest.mark.parametrize("word", ["version", "--version", "-v"])
+def test_version_is_one_line(bare, word):
+    assert re.fullmatch(r"lighter \d+\.\d+\.\d+\n", bare(word).stdout)
+
+
+def test_help_and_version_make_no_store(bare):
+    bare("help")
+    bare("version")
+    bare("build", "--help")
+    assert not bare.store.exists()
+
+
+# ---- refusals ------------------------------------------------------------------------------------
+
+def test_an_unknown_command_is_named(bare):
+    refused = bare("biuld", ".", code=2)
+    assert "biuld" in refused.error and "help" in refused.error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_unknown_flag_is_refused_by_name(bare, command):
+    assert "--nosuch" in bare(command, "--nosuch=1", code=2).error
+    assert "-Z" in bare(command, "-Z", code=2).error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_flags_of_docker_that_are_not_done_yet_are_refused_by_name(bare, command):
+    page = bare(command, "--help").stdout
+    names = re.findall(r"--[a-z-]+", page.split("known to docker")[1]) \
+        if "known to docker" in page else []
+    for name in names:
+        refused = bare(command, name + "=x", "busybox", code=2)
+        assert refused.error.startswith(f"lighter {command}: {name} is not supported"), name
+    if command == "build":
+        assert {"--push", "--secret", "--platform", "--cache-from", "--network", "--ssh"} <= set(names)
+
+
+@pytest.mark.parametrize("args, said", [
+    (["--progress=fancy", "."], "--progress"),
+    (["-o", "type=docker,dest=x", "."], "type=oci"),
+    (["-o", "type=oci", "."], "dest="),
+    (["--build-context", "x", "."], "NAME=SOURCE"),
+    (["-t", "UPPER case", "."], "--tag"),
+    (["-t", "x@sha256:" + "0" * 64, "."], "digest"),
+    ([], "context"),
+    ([".", ".."], "'..'"),
+    (["-"], "directories"),
+    (["https://example.com/x.git"], "directories"),
+    (["--isolation=magic", "."], "magic"),
+    (["-t"], "--tag"),
+])
+def test_wrong_words_for_build_are_usage_errors(bare, args, said):
+    context = project(bare)
+    refused = bare("build", *args, code=2, cwd=context)
+    assert said in refused.error
+
+
+def test_a_missing_context_is_a_usage_error(bare):
+    assert "nowhere" in bare("build", "nowhere", code=2).error
+    context = project(bare)
+    assert "Dockerfile" in bare("build", context / "Dockerfile", code=2).error
+
+
+def test_a_missing_dockerfile_is_a_dockerfile_error_that_names_it(bare):
+    assert "Dockerfile" in bare("build", bare.context({"f": ""}), code=3).error
+    assert "other.df" in bare("build", "-f", "other.df", bare.context({"f": ""}), code=3).error
+
+
+# ---- Dockerfile errors ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("line, said", [
+    ("CPOY a b", "COPY"), ("RNU x", "RUN"), ("WROKDIR /", "WORKDIR"), ("ENTRYPONT x", "ENTRYPOINT"),
+])
+def test_an_unknown_instruction_is_named_with_file_line_and_the_near_word(lighter, line, said):
+    refused = lighter.build(project(lighter, f"FROM busybox\n\n# comment\n{line}\n"), code=3)
+    assert "Dockerfile:4:1" in refused.error
+    assert f"unknown instruction: {line.split()[0]}" in refused.error
+    assert f"did you mean {said}" in refused.error
+
+
+@pytest.mark.parametrize("line, name", [
+    ("ADD x /", "ADD"), ("VOLUME /v", "VOLUME"), ("SHELL [\"x\"]", "SHELL"),
+    ("HEALTHCHECK NONE", "HEALTHCHECK"), ("ONBUILD RUN x", "ONBUILD"), ("STOPSIGNAL 9", "STOPSIGNAL"),
+    ("MAINTAINER me", "MAINTAINER"), ("RUN <<EOF\necho\nEOF", "here-document"),
+    ("COPY <<EOF /x\ndata\nEOF", "here-document"),
+    ("RUN --mount=type=cache,target=/c true", "--mount"), ("RUN --network=none true", "--network"),
+    ("RUN --security=insecure true", "--security"), ("COPY --chown=1:1 x /", "--chown"),
+    ("COPY --chmod=755 x /", "--chmod"), ("COPY --link x /", "--link"),
+    ("COPY --parents x /", "--parents"), ("COPY --exclude=*.x x /", "--exclude"),
+    ("COPY --nosuch x /", "--nosuch"), ("RUN --nosuch x", "--nosuch"),
+])
+def test_what_is_not_done_yet_is_refused_with_file_line_and_name(lighter, line, name):
+    refused = lighter.build(project(lighter, f"FROM busybox\nRUN true\n{line}\n", x=""), code=3)
+    assert re.search(r"Dockerfile:3:\d+: ", refused.error)
+    assert name in refused.error
+    assert refused.ran == [], "refused before anything ran"
+
+
+@pytest.mark.parametrize("text, line, said", [
+    ("RUN true\n", 1, "FROM"), ("FROM busybox\nCOPY x\n", 2, "COPY"), ("FROM busybox\nENV\n", 2, "ENV"),
+    ("FROM busybox AS 1bad\n", 1, "1bad"), ("FROM busybox a b\n", 1, "FROM"),
+    ("FROM busybox\nCOPY --from=0 /a /b\n", 2, "circular"),
+    ("FROM busybox\nEXPOSE many\n", 2, "many"), ("FROM\n", 1, "FROM"),
+])
+def test_a_malformed_line_is_refused_with_file_and_line(lighter, text, line, said):
+    refused = lighter.build(project(lighter, text), code=3)
+    assert f"Dockerfile:{line}" in refused.error and said in refused.error
+
+
+def test_an_empty_dockerfile_is_refused(lighter):
+    for text in ("", "\n\n# only a comment\n", "ARG X=1\n"):
+        assert "Dockerfile: " in lighter.build(project(lighter, text), code=3).error
+
+
+def test_a_cycle_between_stages_is_refused(lighter):
+    text = "FROM busybox AS a\nCOPY --from=b /x /x\nFROM busybox AS b\nCOPY --from=a /x /x\n"
+    assert "circular" in lighter.build(project(lighter, text), code=3).error
+
+
+def test_an_image_that_is_not_there_says_how_to_bring_it(lighter):
+    refused = lighter.build(project(lighter, "FROM nosuch:1\n"), code=4)
+    assert "nosuch:1" in refused.error
+    assert "lighter load" in refused.error and "--build-context" in refused.error
+
+
+# ---- which Dockerfile ----------------------------------------------------------------------------
+
+def test_a_dockerfile_may_come_from_stdin_or_a_path_or_be_lowercase(lighter):
+    context = lighter.context({"dockerfile": "FROM busybox\nRUN echo from=lower\n",
+                               "sub/Other.df": "FROM busybox\nRUN echo from=path\n"})
+    assert lighter.build(context).said("from") == "lower"
+    assert lighter.build(context, "-f", context / "sub" / "Other.df").said("from") == "path"
+    assert lighter.build(".", "-f", "sub/Other.df", "--no-cache", cwd=context).said("from") == "path"
+    stdin = lighter.build(context, dockerfile="FROM busybox\nRUN echo from=stdin\n")
+    assert stdin.said("from") == "stdin"
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_taken(lighter):
+    context = lighter.context({"Dockerfile": b"\xef\xbb\xbfFROM busybox\r\nRUN echo a=1 && \\\r\n"
+                                             b"  echo b=2\r\n"})
+    said = lighter.build(context)
+    assert (said.said("a"), said.said("b")) == ("1", "2")
+
+
+# ---- output --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("option", ["-q", "--quiet", "--progress=quiet"])
+def test_quiet_prints_exactly_the_image_id(lighter, option):
+    done = lighter("build", option, project(lighter))
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", done.stdout)
+    assert done.stderr == ""
+
+
+def test_quiet_still_tells_why_a_build_failed(lighter):
+    failed = lighter("build", "-q", project(lighter, "FROM busybox\nRUN echo why; exit 3\n"), code=1)
+    assert failed.stdout == ""
+    assert "exit code 3" in failed.stderr and "why" in failed.stderr
+
+
+def test_the_image_id_is_in_the_iidfile_and_is_the_configs_digest(lighter):
+    done = lighter.build(project(lighter), tag="named")
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", done.id)
+    assert lighter.inspect("named")["Id"] == lighter.image("named").id == done.id
+
+
+def test_an_iidfile_that_cannot_be_written_is_a_usage_error(lighter):
+    assert "--iidfile" in lighter("build", "--iidfile", "/no/where/iid", project(lighter), code=2).error
+
+
+def test_plain_progress_goes_to_stderr_and_stdout_is_empty(lighter):
+    done = lighter.build(project(lighter))
+    assert done.stdout == ""
+    assert done.stderr.startswith("building Dockerfile: 2 steps\n")
+    assert done.stderr.count("HIT") == 1 and done.stderr.count("RAN") == 1
+
+
+def test_images_shows_names_sizes_and_layers(lighter):
+    lighter.build(project(lighter), tag="registry.example:5000/team/app:v1.2")
+    rows = {row["repo"]: row for row in lighter.images()}
+    assert rows["registry.example:5000/team/app"]["tag"] == "v1.2"
+    assert rows["busybox"]["tag"] == "latest"
+    assert rows["busybox"]["row"].rstrip().endswith(" 2")
+    assert lighter("images").stdout.splitlines()[0].split() == \
+        ["REPOSITORY", "TAG", "IMAGE", "ID", "CREATED", "SIZE", "LAYERS"]
+
+
+def test_images_quiet_prints_ids_and_a_name_selects(lighter):
+    done = lighter.build(project(lighter), tag="mine:v1")
+    lighter.build(project(lighter), tag="mine2:v1")
+    assert lighter("images", "-q", "mine:v1").stdout == done.id[7:19] + "\n"
+    assert len(lighter("images", "-q", "mine").stdout.splitlines()) == 1
+    assert lighter("images", "-q", "nosuch").stdout == ""
+
+
+def test_an_image_may_have_several_names_and_a_name_moves(lighter):
+    one = lighter.build(project(lighter), "-t", "a:1", "-t", "b:2")
+    assert lighter.inspect("a:1")["RepoTags"] and lighter.inspect("b:2")["Id"] == one.id
+    assert sorted(lighter.inspect("a:1")["RepoTags"]) == ["a:1", "b:2"]
+    two = lighter.build(project(lighter, "FROM busybox\nRUN echo y >/y\n"), tag="a:1")
+    assert lighter.inspect("a:1")["Id"] == two.id
+    assert lighter.inspect("b:2")["Id"] == one.id
+
+
+@pytest.mark.parametrize("name", ["{id}", "{hex}", "{hex12}", "full", "docker.io/library/full:latest"])
+def test_an_image_is_found_by_id_prefix_and_names(lighter, name):
+    done = lighter.build(project(lighter), tag="full")
+    name = name.format(id=done.id, hex=done.id[7:], hex12=done.id[7:19])
+    assert lighter.inspect(name)["Id"] == done.id
+
+
+def test_inspect_is_shaped_as_dockers(lighter):
+    lighter.build(project(lighter), tag="shape")
+    seen = lighter.inspect("shape")
+    assert {"Id", "RepoTags", "Created", "Architecture", "Os", "Size", "Config", "RootFS"} <= set(seen)
+    assert seen["RootFS"]["Type"] == "layers" and len(seen["RootFS"]["Layers"]) == 3
+
+
+@pytest.mark.parametrize("words", [["inspect", "nosuch"], ["save", "-o", "x", "nosuch"],
+                                   ["run", "nosuch", "true"]])
+def test_a_name_that_is_not_in_the_store_is_a_usage_error(lighter, words):
+    refused = lighter(*words, code=2)
+    assert "nosuch" in refused.error and "lighter images" in refused.error
+
+
+def test_run_takes_a_command_with_its_own_options(lighter):
+    assert lighter("run", "busybox", "sh", "-c", "echo $0 $1", "--help", "-q").stdout == "--help -q\n"
+
+
+def test_options_end_at_two_dashes(lighter):
+    context = project(lighter)
+    lighter("build", "--", context)
+
+
+def test_a_closed_stdout_or_stderr_does_not_break_a_build(lighter):
+    """As `lighter build 2>&1 | head -1` does."""
+    child = lighter.start("build", "--isolation", lighter.isolation, "-t", "piped",
+                          project(lighter, "FROM busybox\nRUN seq 1 50000\nRUN echo x >/x\n"))
+    child.stderr.read(1)
+    child.stderr.close()
+    child.stdout.read()
+    child.stdout.close()
+    assert child.wait(30) in (0, -13, 141), "ended, one way or the other"
+    assert lighter.leftovers() == [] or lighter.build(project(lighter, "FROM busybox\nRUN true\n"))
+
+
+def test_the_default_store_of_an_ordinary_user_is_below_the_data_home(lighters, bases):
+    lighter = lighters("rootless")
+    env = {"LIGHTER_STORE": None, "XDG_DATA_HOME": str(lighter.directory("data"))}
+    lighter("load", bases("busybox"), env=env)
+    assert (lighter.place / "data" / "lighter" / "index.json").is_file()
+    lighter("load", bases("busybox"), env={"LIGHTER_STORE": None})
+    assert (lighter.home / ".local" / "share" / "lighter" / "index.json").is_file()
