@@ -40,11 +40,17 @@ bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e)
 {
     char path[STORE_TMP_MAX];
     SnapshotId id;
-    if (!snapshot_row(s, &id, e))
-        return false;
-    store_snapshot_path(id, path);
-    if (renameat(s->dirfd, tmp, s->dirfd, path) < 0)
-        return err_errno(e, ERR_STORE, "rename '%s' to '%s/%s'", tmp, s->path, path);
+    for (;;) {
+        if (!snapshot_row(s, &id, e))
+            return false;
+        store_snapshot_path(id, path);
+        if (renameat(s->dirfd, tmp, s->dirfd, path) == 0)
+            break;
+        /* A directory that no row knows, left when somebody removed the database: its number is
+         * passed over. */
+        if (errno != ENOTEMPTY && errno != EEXIST)
+            return err_errno(e, ERR_STORE, "rename '%s' to '%s/%s'", tmp, s->path, path);
+    }
     if (!snapshot_ready(s, id, e))
         return false;
     *ret = id;

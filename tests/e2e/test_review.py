@@ -203,3 +203,12 @@ def test_a_signal_stops_a_build_that_waits_for_its_dockerfile(lighter):
     child.send_signal(signal.SIGTERM)
     assert child.wait(5) == -signal.SIGTERM
     child.stdin.close()
+
+
+def test_snapshots_without_a_database_are_passed_over(lighter, bases):
+    lighter.run_in("FROM busybox\nRUN echo 1 > /a\n")
+    for name in ("meta.db", "meta.db-wal", "meta.db-shm"):
+        (lighter.store / name).unlink(missing_ok=True)
+    lighter.load(bases("busybox"))
+    lighter.run_in("FROM busybox\nRUN echo 2 > /b\n", tag="t")
+    assert "b" in lighter.image("t").rootfs() and "a" not in lighter.image("t").rootfs()
