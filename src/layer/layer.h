@@ -116,11 +116,15 @@ NODISCARD bool tar_read(TarReader *t, void *buf, size_t cap, size_t *ret_n, Err 
 /*
  * layer_unpack - write a layer's entries into the empty directory `dirfd`, in overlay form.
  *
- *   in_userns  opaque directories get user.overlay.opaque, and device nodes below dev/ are left out
+ *   in_userns    opaque directories get user.overlay.opaque, and device nodes below dev/ are left
+ * out below        NULL, or the layers below: a directory the archive leaves out, but has entries
+ * in, is made as it is there ret_implied  set when a directory was taken from below: the result is
+ * good over that stack only
  *
  * Fails with ERR_STORE: hostile names, limits, I/O. Nothing outside `dirfd` is touched.
  */
-NODISCARD bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e);
+NODISCARD bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, const View *below,
+                            bool *ret_implied, Err *e);
 
 /* ---- writing small archives ---- */
 

@@ -21,6 +21,8 @@ typedef struct Unpacker {
     TarReader *tar;
     int dirfd;
     bool in_userns;
+    const View *below;
+    bool implied;
     Arena arena;
     DirTime *dirs;
     size_t ndir, cap;
@@ -28,6 +30,8 @@ typedef struct Unpacker {
     char *parent_name;
     Err *e;
 } Unpacker;
+
+static bool imply_dir(Unpacker *u, int parent, const char *base, const char *dir);
 
 static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char **ret_base)
 {
@@ -45,8 +49,8 @@ static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char *
             const char *last;
             if (!open_parent(u, dir, &fd, &last))
                 return false;
-            if (mkdirat(fd, last, 0700) < 0 || fchmodat(fd, last, 0755, 0) < 0)
-                return err_errno(u->e, ERR_STORE, "create directory '%s'", dir);
+            if (!imply_dir(u, fd, last, dir))
+                return false;
             close(u->parent);
             u->parent = fs_open_in_root(u->dirfd, dir, O_RDONLY | O_DIRECTORY, 0);
         }
@@ -55,6 +59,26 @@ static bool open_parent(Unpacker *u, const char *name, int *ret_fd, const char *
         u->parent_name = dir;
     }
     *ret_fd = u->parent;
+    return true;
+}
+
+/* Make a directory that the archive has entries in and no entry of: as the layers below have it. */
+static bool imply_dir(Unpacker *u, int parent, const char *base, const char *dir)
+{
+    struct stat st = {.st_mode = 0755};
+    ViewNode node = {.exists = false};
+    if (u->below && !view_lookup(u->below, dir, VIEW_NOFOLLOW, &node, u->e))
+        return false;
+    if (node.exists && S_ISDIR(node.st.st_mode))
+        st = node.st;
+    u->implied = u->implied || u->below;
+    if (mkdirat(parent, base, 0700) < 0 ||
+        fchownat(parent, base, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fchmodat(parent, base, st.st_mode & 07777, 0) < 0)
+        return err_errno(u->e, ERR_STORE, "create directory '%s'", dir);
+    if (node.exists)
+        *ARENA_PUSH(&u->arena, u->dirs, u->ndir, u->cap) =
+            (DirTime){arena_strdup(&u->arena, dir), st.st_mtim};
     return true;
 }
 
@@ -258,11 +282,13 @@ static bool set_dir_times(Unpacker *u)
     return true;
 }
 
-bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e)
+bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, const View *below, bool *ret_implied,
+                  Err *e)
 {
     TarReader tar;
     tar_reader_init(&tar, in);
-    Unpacker u = {.tar = &tar, .dirfd = dirfd, .in_userns = in_userns, .parent = -1, .e = e};
+    Unpacker u = {
+        .tar = &tar, .dirfd = dirfd, .in_userns = in_userns, .below = below, .parent = -1, .e = e};
     bool ok = true, got = true;
     while (ok && got) {
         TarEntry t;
@@ -273,5 +299,7 @@ bool layer_unpack(LayerIn *in, int dirfd, bool in_userns, Err *e)
         close(u.parent);
     arena_done(&u.arena);
     tar_reader_done(&tar);
+    if (ok)
+        *ret_implied = u.implied;
     return ok;
 }

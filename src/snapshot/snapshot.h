@@ -62,10 +62,13 @@ NODISCARD bool snapshot_make_root(Store *s, const Stack *below, const char *path
  * snapshot_unpack - unpack a layer's blob into a snapshot and remember it as the layer's.
  *
  *   diff_id    what the unpacked stream must hash to; anything else is ERR_STORE and leaves nothing
- *   in_userns  see layer_unpack()
+ *   below      the layers under it
+ *   chain      chain ID up to this layer: its name where it was unpacked as only this stack wants
+ * it in_userns  see layer_unpack()
  */
 NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
-                               bool in_userns, SnapshotId *ret, Err *e);
+                               const Stack *below, const Digest *chain, bool in_userns,
+                               SnapshotId *ret, Err *e);
 
 /* ---- writing a snapshot without a mount ---- */
 

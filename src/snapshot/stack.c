@@ -104,7 +104,8 @@ bool snapshot_make_root(Store *s, const Stack *below, const char *path, Err *e)
 }
 
 static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Digest *blob,
-                      Compression how, bool in_userns, Err *e)
+                      Compression how, const Stack *below, bool in_userns, bool *ret_implied,
+                      Err *e)
 {
     static const LayerFormat FORMATS[] = {
         [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
@@ -116,8 +117,11 @@ static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Di
     scoped(fd) int fd = raw;
     scoped(fd) int dir = -1;
     scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
-    if (!snapshot_make_root(s, &(Stack){0}, tmp, e) || !fs_open_dir(store_dirfd(s), tmp, &dir, e) ||
-        !layer_unpack(in, dir, in_userns, e) || !layer_in_finish(in, &plain, &packed, NULL, e))
+    scoped(stack_view) StackView under = {0};
+    if (!stack_view(s, below, -1, &under, e) || !snapshot_make_root(s, &(Stack){0}, tmp, e) ||
+        !fs_open_dir(store_dirfd(s), tmp, &dir, e) ||
+        !layer_unpack(in, dir, in_userns, below->n ? &under.view : NULL, ret_implied, e) ||
+        !layer_in_finish(in, &plain, &packed, NULL, e))
         return false;
     if (!digest_eq(&packed, blob) || !digest_eq(&plain, diff_id))
         return err_set(
@@ -127,16 +131,19 @@ static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Di
 }
 
 bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
-                     bool in_userns, SnapshotId *ret, Err *e)
+                     const Stack *below, const Digest *chain, bool in_userns, SnapshotId *ret,
+                     Err *e)
 {
     char tmp[STORE_TMP_MAX], text[DIGEST_TEXT_SIZE];
+    bool implied;
     if (!store_tmp(s, "unpack", tmp, e))
         return false;
-    if (!unpack_to(s, tmp, diff_id, blob, how, in_userns, e)) {
+    if (!unpack_to(s, tmp, diff_id, blob, how, below, in_userns, &implied, e)) {
         Err ignored = ERR_INIT;
         fs_remove_tree(store_dirfd(s), tmp, &ignored);
         digest_text(blob, text);
         return err_wrap(e, "unpack layer %s", text);
     }
-    return store_snapshot_add(s, tmp, ret, e) && store_layer_put(s, diff_id, *ret, e);
+    return store_snapshot_add(s, tmp, ret, e) &&
+           store_layer_put(s, implied ? chain : diff_id, *ret, e);
 }

@@ -131,10 +131,12 @@ bool source_resolve(Store *s, Arena *a, const char *name, const StrList *context
     return true;
 }
 
-static bool unpack_layer(Store *s, const StoreLayer *l, bool in_userns, SnapshotId *ret, Err *e)
+static bool unpack_layer(Store *s, const StoreLayer *l, const Stack *below, const Digest *chain,
+                         bool in_userns, SnapshotId *ret, Err *e)
 {
     bool there;
-    if (!store_layer_get(s, &l->diff_id, ret, &there, e))
+    if (!store_layer_get(s, &l->diff_id, ret, &there, e) ||
+        (!there && !store_layer_get(s, chain, ret, &there, e)))
         return false;
     if (there)
         return true;
@@ -146,7 +148,8 @@ static bool unpack_layer(Store *s, const StoreLayer *l, bool in_userns, Snapshot
         if (!store_packed_get(s, &l->diff_id, ORDER[i], &blob, &size, &found, e))
             return false;
         if (found)
-            return snapshot_unpack(s, &l->diff_id, &blob, ORDER[i], in_userns, ret, e);
+            return snapshot_unpack(s, &l->diff_id, &blob, ORDER[i], below, chain, in_userns, ret,
+                                   e);
     }
     char text[DIGEST_TEXT_SIZE];
     digest_text(&l->diff_id, text);
@@ -204,7 +207,9 @@ bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, St
         if (!ours || !store_snapshot_exists(s, id)) {
             InFlight own = {.diff_id = &l->diff_id};
             take_off(&own);
-            bool ok = unpack_layer(s, l, in_userns, &id, e);
+            Digest chain;
+            image_chain_id(img->config.diff_ids, i + 1, &chain);
+            bool ok = unpack_layer(s, l, &st, &chain, in_userns, &id, e);
             land(&own);
             if (!ok)
                 return err_wrap(e, "image '%s'", img->name ? img->name : "");

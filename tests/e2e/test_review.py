@@ -212,3 +212,18 @@ def test_snapshots_without_a_database_are_passed_over(lighter, bases):
     lighter.load(bases("busybox"))
     lighter.run_in("FROM busybox\nRUN echo 2 > /b\n", tag="t")
     assert "b" in lighter.image("t").rootfs() and "a" not in lighter.image("t").rootfs()
+
+
+def test_a_layer_without_entries_of_its_parents_keeps_them_as_they_are_below(bare):
+    import tarfile
+    tmp = tarfile.TarInfo("tmp")
+    tmp.type, tmp.mode = tarfile.DIRTYPE, 0o1777
+    base, above = good_layer(busybox_program()), tar_of(("tmp/x", "file", b"x"))
+    bare("load", input=Maker().image(base, tar_of(tmp), above, ref="docker.io/t/sticky:1").archive())
+    bare("load", input=Maker().image(base, above, ref="docker.io/t/plain:1").archive())
+    for name, mode in (("sticky", "1777"), ("plain", "755"), ("sticky", "1777")):
+        seen = bare.run(f"t/{name}:1", "/bin/busybox", "stat", "-c", "%a", "/tmp")
+        assert seen.stdout.strip() == mode
+    bare.run_in("FROM t/sticky:1\nCOPY f /tmp/y\n", files={"f": ""}, tag="t")
+    copied = bare.image("t").layers[-1]["tmp"]
+    assert copied.mode & 0o7777 == 0o1777

@@ -124,7 +124,9 @@ static bool unpack_bytes(const void *bytes, size_t n, int dirfd, Err *e)
     Digest plain, packed;
     scoped(fd) int fd = memory_file(bytes, n);
     scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
-    return layer_unpack(in, dirfd, false, e) && layer_in_finish(in, &plain, &packed, NULL, e);
+    bool implied;
+    return layer_unpack(in, dirfd, false, NULL, &implied, e) &&
+           layer_in_finish(in, &plain, &packed, NULL, e);
 }
 
 /* A place to unpack into, beside something that must not be touched. */
@@ -1269,7 +1271,7 @@ static void a_stream_is_sniffed_and_both_digests_are_given(void **state)
         Err e = ERR_INIT;
         scoped(fd) int fd = memory_file(STREAMS[i]->ptr, STREAMS[i]->len);
         scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
-        OK(layer_unpack(in, s.fd, false, &e));
+        OK(layer_unpack(in, s.fd, false, NULL, &(bool){false}, &e));
         OK(layer_in_finish(in, &plain, &packed, &size, &e));
         digest_of(STREAMS[i]->ptr, STREAMS[i]->len, &packed_want);
         assert_int_equal(size, tar.len);
@@ -1337,7 +1339,7 @@ static void bytes_behind_the_end_are_hashed_and_not_unpacked(void **state)
     digest_of(p.tar.ptr, p.tar.len, &want);
     scoped(fd) int fd = memory_file(p.tar.ptr, p.tar.len);
     scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_PLAIN);
-    OK(layer_unpack(in, p.root, false, &e));
+    OK(layer_unpack(in, p.root, false, NULL, &(bool){false}, &e));
     OK(layer_in_finish(in, &plain, &packed, NULL, &e));
     assert_true(digest_eq(&plain, &want));
     assert_false(exists(p.root, "late"));
