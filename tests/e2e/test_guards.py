@@ -1,4 +1,4 @@
-"""What a review by fresh eyes found: each test fails without the guard it is named after."""
+"""Guards against rare and hostile inputs; each test fails without the guard it is named after."""
 
 import copy
 import json
