@@ -30,7 +30,8 @@ static inline void scoped_arena_done(Arena *a)
 void *arena_alloc(Arena *a, size_t size);
 /* arena_array - `n` zeroed elements of `size` bytes; an overflowing product ends the process. */
 void *arena_array(Arena *a, size_t n, size_t size);
-/* arena_grow - a copy of the `n` old elements in room for `cap`; the old array stays until the end.
+/*
+ * arena_grow - a copy of the `n` old elements in room for `cap`; the old array stays until the end.
  */
 void *arena_grow(Arena *a, const void *old, size_t n, size_t cap, size_t size);
 char *arena_strdup(Arena *a, const char *s);

@@ -30,10 +30,12 @@ const char *json_str(const json_t *obj, const char *key);
 const char *json_keep(Arena *a, const json_t *obj, const char *key);
 /* json_strlist - the array of strings at `key` in the arena; other types are left out. */
 StrList json_strlist(Arena *a, const json_t *obj, const char *key);
-/* json_set_str - set a string; NULL sets nothing. Invalid UTF-8 is written with U+FFFD, as Go does.
+/*
+ * json_set_str - set a string; NULL sets nothing. Invalid UTF-8 is written with U+FFFD, as Go does.
  */
 void json_set_str(json_t *obj, const char *key, const char *value);
-/* json_set_lossy - set a member (taken) whose name may be any bytes; invalid UTF-8 becomes U+FFFD.
+/*
+ * json_set_lossy - set a member (taken) whose name may be any bytes; invalid UTF-8 becomes U+FFFD.
  */
 void json_set_lossy(json_t *obj, const char *key, json_t *value);
 /* json_string_lossy - a JSON string of any bytes; invalid UTF-8 becomes U+FFFD. */

@@ -276,7 +276,8 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
     return true;
 }
 
-/* docker lets a named context stand for a stage; that is not done yet, so it is not ignored either.
+/*
+ * docker lets a named context stand for a stage; that is not done yet, so it is not ignored either.
  */
 static bool check_contexts(Build *b)
 {
@@ -294,20 +295,18 @@ static bool check_contexts(Build *b)
     return true;
 }
 
-/* Whether the check directive skips the rule that a warning names at its end: "... (UndefinedVar)".
+/*
+ * Whether the check directive skips the rule that a warning names at its end: "... (UndefinedVar)".
  */
-static bool skipped(Build *b, const char *warning)
+static bool skipped(const DfCheck *check, const char *warning)
 {
-    const char *skip = b->file.check ? strstr(b->file.check, "skip=") : NULL;
-    const char *rule = strrchr(warning, '(');
-    if (!skip || !rule)
-        return false;
-    char *list = arena_strndup(b->arena, skip + 5, strcspn(skip + 5, ";")), *save = NULL;
-    char *name = arena_strndup(b->arena, rule + 1, strcspn(rule + 1, ")"));
-    for (char *r = strtok_r(list, ", ", &save); r; r = strtok_r(NULL, ", ", &save))
-        if (!strcmp(r, "all") || !strcmp(r, name))
+    for (size_t i = 0; i < check->skip.n; i++) {
+        const char *rule = strrchr(warning, '(');
+        size_t n = strlen(check->skip.v[i]);
+        if (rule && !strncmp(rule + 1, check->skip.v[i], n) && !strcmp(rule + 1 + n, ")"))
             return true;
-    return false;
+    }
+    return check->skip_all && str_ends(warning, ")");
 }
 
 /* Source: Dockerfile reference, "check" directive. */
@@ -315,12 +314,12 @@ static bool tell_warnings(Build *b)
 {
     size_t n = 0;
     for (size_t i = 0; i < b->plan.warnings.n; i++) {
-        if (skipped(b, b->plan.warnings.v[i]))
+        if (skipped(&b->file.check, b->plan.warnings.v[i]))
             continue;
         event_send(&b->env.sink, &(Event){.kind = EV_WARNING, .text = b->plan.warnings.v[i]});
         n += str_ends(b->plan.warnings.v[i], ")");
     }
-    if (n && b->file.check && strstr(b->file.check, "error=true"))
+    if (n && b->file.check.error)
         return err_set(b->e, ERR_CHECK, "%s: %zu warnings, and its check directive says error=true",
                        b->file.name, n);
     return true;
@@ -340,7 +339,8 @@ static bool make_plan(Build *b)
 
 /* ---- the image ---- */
 
-/* Snapshots are read and written in the mode's namespaces; a build of hits alone never gets here.
+/*
+ * Snapshots are read and written in the mode's namespaces; a build of hits alone never gets here.
  */
 static bool enter(Build *b)
 {
@@ -434,7 +434,8 @@ static bool make_image(Build *b)
 
 /* ---- after the build ---- */
 
-/* Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
+/*
+ * Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
  */
 static bool find_problems(Build *b, Buf *ret)
 {

@@ -63,7 +63,8 @@ static bool add_volume(Arena *a, SandboxBind *v, size_t *n, const char *text, Er
     return true;
 }
 
-/* docker: entrypoint and command; words on the command line replace the command, --entrypoint both.
+/*
+ * docker: entrypoint and command; words on the command line replace the command, --entrypoint both.
  */
 static bool command(Arena *a, const RunOpts *o, const ImageConfig *c, const StrList *operands,
                     StrList *ret, Err *e)

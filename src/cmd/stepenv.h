@@ -11,8 +11,8 @@
 /*
  * step_env - proxies and Go's module settings of the caller, NAME=VALUE.
  *
- *   build_args  proxies among them come first; then the "proxies" of docker's config.json; then the
- * caller's Go environment
+ *   build_args  proxies among them come first; then the "proxies" of docker's config.json;
+ *               then the caller's Go environment
  *
  * A damaged config.json is ERR_USAGE. Source: docker CLI, "Proxy configuration"; features.md V8.
  */

@@ -95,14 +95,21 @@ typedef struct DfInstr {
     } u;
 } DfInstr;
 
+/* What the check directive asks of warnings, which end in their rule's name: "... (UndefinedVar)".
+ */
+typedef struct DfCheck {
+    StrList skip;
+    bool skip_all, error; /* error: a warning that is not skipped fails the build */
+} DfCheck;
+
 typedef struct DfFile {
     const char *name; /* for messages: "Dockerfile" */
     Str text;
     char escape; /* '\\' or '`' */
     DfInstr *instrs;
     size_t ninstr;
-    StrList warnings;  /* "Dockerfile:3: ..." */
-    const char *check; /* value of the check directive, NULL when absent: "skip=A,B;error=true" */
+    StrList warnings; /* "Dockerfile:3: ..." */
+    DfCheck check;
 } DfFile;
 
 /*

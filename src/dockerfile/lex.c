@@ -85,7 +85,8 @@ static bool split_directive(Str line, Str *name, Str *value)
     return value->len > 0;
 }
 
-/* The published frontends of docker/dockerfile are this language, from whatever mirror they come.
+/*
+ * The published frontends of docker/dockerfile are this language, from whatever mirror they come.
  */
 static bool take_syntax(const Lexer *lx, Str v, Err *e)
 {
@@ -108,6 +109,57 @@ static bool take_syntax(const Lexer *lx, Str v, Err *e)
                   (int)v.len, v.ptr);
 }
 
+/* The words Go's strconv.ParseBool takes. */
+static bool parse_bool(const char *s, bool *ret)
+{
+    static const char *const WORDS[] = {"1", "t", "T", "true",  "TRUE",  "True",
+                                        "0", "f", "F", "false", "FALSE", "False"};
+    for (size_t i = 0; i < NELEM(WORDS); i++)
+        if (!strcmp(s, WORDS[i])) {
+            *ret = i < NELEM(WORDS) / 2;
+            return true;
+        }
+    return false;
+}
+
+static char *trimmed(Arena *a, const char *s)
+{
+    Str t = trim(str_c(s));
+    return arena_strndup(a, t.ptr, t.len);
+}
+
+static void skip_rules(Lexer *lx, char *list)
+{
+    char *save = NULL;
+    for (char *r = strtok_r(list, ",", &save); r; r = strtok_r(NULL, ",", &save)) {
+        char *name = trimmed(lx->arena, r);
+        lx->check.skip_all = lx->check.skip_all || !strcmp(name, "all");
+        strlist_add(lx->arena, &lx->check.skip, name);
+    }
+}
+
+/* "skip=A,B;error=true". Source: Dockerfile reference, "check". */
+static bool take_check(Lexer *lx, Str v, Err *e)
+{
+    SrcSpan at = {.line = lx->line, .col = 1};
+    char *text = arena_strndup(lx->arena, v.ptr, v.len), *save = NULL;
+    for (char *p = strtok_r(text, ";", &save); p; p = strtok_r(NULL, ";", &save)) {
+        char *eq = strchr(p, '=');
+        if (!eq)
+            return df_err(lx->file, &at, e, "invalid check option '%s'", p);
+        *eq = 0;
+        char *key = trimmed(lx->arena, p), *value = trimmed(lx->arena, eq + 1);
+        if (!strcmp(key, "skip"))
+            skip_rules(lx, value);
+        else if (!strcmp(key, "error") && !parse_bool(value, &lx->check.error))
+            return df_err(lx->file, &at, e, "check option error=%s is neither true nor false",
+                          value);
+        else if (strcmp(key, "error") != 0 && strcmp(key, "experimental") != 0)
+            return df_err(lx->file, &at, e, "invalid check option '%s'", key);
+    }
+    return true;
+}
+
 static bool take_directive(Lexer *lx, unsigned bit, Str name, Str v, Err *e)
 {
     SrcSpan at = {.line = lx->line, .col = 1};
@@ -117,10 +169,8 @@ static bool take_directive(Lexer *lx, unsigned bit, Str name, Str v, Err *e)
     lx->seen |= bit;
     if (bit == DIR_SYNTAX)
         return take_syntax(lx, v, e);
-    if (bit == DIR_CHECK) {
-        lx->check = arena_strndup(lx->arena, v.ptr, v.len);
-        return true;
-    }
+    if (bit == DIR_CHECK)
+        return take_check(lx, v, e);
     if (v.len != 1 || (*v.ptr != '\\' && *v.ptr != '`'))
         return df_err(lx->file, &at, e, "invalid escape directive '%.*s': it must be \\ or `",
                       (int)v.len, v.ptr);

@@ -22,10 +22,10 @@ typedef struct Lexer {
     size_t at;     /* offset of the next physical line */
     uint32_t line; /* number of the last physical line read */
     char escape;
-    bool directives;   /* still in the zone where parser directives may stand */
-    unsigned seen;     /* directives met, one bit each */
-    const char *check; /* value of the check directive */
-    uint32_t *starts;  /* offset of each physical line's start */
+    bool directives; /* still in the zone where parser directives may stand */
+    unsigned seen;   /* directives met, one bit each */
+    DfCheck check;
+    uint32_t *starts; /* offset of each physical line's start */
     size_t nstart;
 } Lexer;
 

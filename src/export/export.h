@@ -47,8 +47,8 @@ typedef enum ExportForm { EXPORT_TAR, EXPORT_LAYOUT } ExportForm;
 /*
  * export_oci - write images as an OCI layout.
  *
- *   dest  a file for EXPORT_TAR ("-": stdout), a directory for EXPORT_LAYOUT, which is made or
- * added to
+ *   dest  a file for EXPORT_TAR ("-": stdout), a directory for EXPORT_LAYOUT,
+ *         which is made or added to
  *
  * A file appears whole or not at all. Source: OCI image-layout 1.1.
  */

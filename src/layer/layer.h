@@ -78,7 +78,8 @@ static inline void scoped_layer_in_done(LayerIn **in)
 {
     layer_in_done(*in);
 }
-/* layer_in_finish - read to the end and give the digests of the unpacked and of the packed bytes.
+/*
+ * layer_in_finish - read to the end and give the digests of the unpacked and of the packed bytes.
  */
 NODISCARD bool layer_in_finish(LayerIn *in, Digest *ret_plain, Digest *ret_packed,
                                uint64_t *ret_plain_size, Err *e);
@@ -116,10 +117,11 @@ NODISCARD bool tar_read(TarReader *t, void *buf, size_t cap, size_t *ret_n, Err 
 /*
  * layer_unpack - write a layer's entries into the empty directory `dirfd`, in overlay form.
  *
- *   in_userns    opaque directories get user.overlay.opaque, and device nodes below dev/ are left
- * out below        NULL, or the layers below: a directory the archive leaves out, but has entries
- * in, is made as it is there ret_implied  set when a directory was taken from below: the result is
- * good over that stack only
+ *   in_userns    opaque directories get user.overlay.opaque,
+ *                and device nodes below dev/ are left out
+ *   below        NULL, or the layers below: a directory that the archive has entries in
+ *                and no entry of is made as it is there
+ *   ret_implied  whether that happened, so that the result is good over this stack only
  *
  * Fails with ERR_STORE: hostile names, limits, I/O. Nothing outside `dirfd` is touched.
  */

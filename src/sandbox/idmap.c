@@ -153,7 +153,8 @@ static bool map_done(pid_t child)
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* In the helper: wait for the namespace, map both kinds of ids at once, and tell by the exit code.
+/*
+ * In the helper: wait for the namespace, map both kinds of ids at once, and tell by the exit code.
  */
 static _Noreturn void map_helper(int go, pid_t pid, unsigned uid, unsigned gid,
                                  const SandboxHost *h)

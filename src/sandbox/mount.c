@@ -269,7 +269,8 @@ static bool mount_system(const Root *r, bool in_userns, Err *e)
 {
     if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
         return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
-    /* A new sysfs needs an own network namespace; the host's, read-only, shows the same to a step.
+    /*
+     * A new sysfs needs an own network namespace; the host's, read-only, shows the same to a step.
      */
     return mount_dev(r, e) &&
            bind(r, "/sys", "/sys", in_userns,

@@ -98,7 +98,8 @@ static bool copied_up(const SandboxSpec *spec, int upper, const char *name)
     return false;
 }
 
-/* Remove a mount point that was made for the sandbox's own files, if the command left it as it was.
+/*
+ * Remove a mount point that was made for the sandbox's own files, if the command left it as it was.
  */
 static void remove_stub(const Running *r, const char *name, bool dir)
 {

@@ -63,8 +63,8 @@ NODISCARD bool snapshot_make_root(Store *s, const Stack *below, const char *path
  *
  *   diff_id    what the unpacked stream must hash to; anything else is ERR_STORE and leaves nothing
  *   below      the layers under it
- *   chain      chain ID up to this layer: its name where it was unpacked as only this stack wants
- * it in_userns  see layer_unpack()
+ *   chain      chain ID up to this layer: its name if it is good over this stack only
+ *   in_userns  see layer_unpack()
  */
 NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
                                const Stack *below, const Digest *chain, bool in_userns,
@@ -111,8 +111,9 @@ NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t g
  * upper_put - write one entry at `target`.
  *
  *   src     the view that has the entry's data (t->from)
- *   target  resolved path (no links), without leading slash; its parent must exist in the merged
- * view twin    NULL, or the target that an earlier entry of the same link group got
+ *   target  resolved path (no links), without leading slash;
+ *           its parent must exist in the merged view
+ *   twin    NULL, or the target that an earlier entry of the same link group got
  *
  * Fails with ERR_STEP when a directory would be replaced by a file or the reverse, or when the
  * source changed since its digest was taken.

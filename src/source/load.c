@@ -237,7 +237,8 @@ static bool to_manifest(Door *x, const Descriptor *d, unsigned depth, Descriptor
     return err_set(x->e, ERR_STORE, "%s: has no image for linux/%s", x->name, image_arch());
 }
 
-/* Whether the index entry `d` is what the caller asked for: a tag, a whole reference, or a digest.
+/*
+ * Whether the index entry `d` is what the caller asked for: a tag, a whole reference, or a digest.
  */
 static bool asked_for(Arena *a, const Descriptor *d, const char *which)
 {

@@ -131,12 +131,19 @@ bool source_resolve(Store *s, Arena *a, const char *name, const StrList *context
     return true;
 }
 
-static bool unpack_layer(Store *s, const StoreLayer *l, const Stack *below, const Digest *chain,
+/* The snapshot of the image's layer i, over the stack of those below it. */
+static bool unpack_layer(Store *s, const SourceImage *img, size_t ilayer, const Stack *below,
                          bool in_userns, SnapshotId *ret, Err *e)
 {
+    const StoreLayer *l = &img->layers[ilayer];
+    Digest chain;
     bool there;
-    if (!store_layer_get(s, &l->diff_id, ret, &there, e) ||
-        (!there && !store_layer_get(s, chain, ret, &there, e)))
+    if (!store_layer_get(s, &l->diff_id, ret, &there, e))
+        return false;
+    if (there)
+        return true;
+    image_chain_id(img->config.diff_ids, ilayer + 1, &chain);
+    if (!store_layer_get(s, &chain, ret, &there, e))
         return false;
     if (there)
         return true;
@@ -148,7 +155,7 @@ static bool unpack_layer(Store *s, const StoreLayer *l, const Stack *below, cons
         if (!store_packed_get(s, &l->diff_id, ORDER[i], &blob, &size, &found, e))
             return false;
         if (found)
-            return snapshot_unpack(s, &l->diff_id, &blob, ORDER[i], below, chain, in_userns, ret,
+            return snapshot_unpack(s, &l->diff_id, &blob, ORDER[i], below, &chain, in_userns, ret,
                                    e);
     }
     char text[DIGEST_TEXT_SIZE];
@@ -207,9 +214,7 @@ bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, St
         if (!ours || !store_snapshot_exists(s, id)) {
             InFlight own = {.diff_id = &l->diff_id};
             take_off(&own);
-            Digest chain;
-            image_chain_id(img->config.diff_ids, i + 1, &chain);
-            bool ok = unpack_layer(s, l, &st, &chain, in_userns, &id, e);
+            bool ok = unpack_layer(s, img, i, &st, in_userns, &id, e);
             land(&own);
             if (!ok)
                 return err_wrap(e, "image '%s'", img->name ? img->name : "");

@@ -8,7 +8,8 @@
 #include "base/fs.h"
 #include "steps/kinds.h"
 
-/* BuildKit's name for its sandbox; a step that writes its host name must give the same image here.
+/*
+ * BuildKit's name for its sandbox; a step that writes its host name must give the same image here.
  */
 #define STEP_HOSTNAME "buildkitsandbox"
 
@@ -26,7 +27,8 @@ void run_key(StepWork *w)
     key_text(k, "hostname", STEP_HOSTNAME);
 }
 
-/* Where a command's output goes: the sink, the log file, and the last of it for the failure report.
+/*
+ * Where a command's output goes: the sink, the log file, and the last of it for the failure report.
  */
 typedef struct Log {
     const StepWork *w;

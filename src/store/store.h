@@ -24,16 +24,17 @@
 
 typedef struct Store Store;
 
-/* store_default_path - $LIGHTER_STORE, else /var/lib/lighter for root, else below $XDG_DATA_HOME.
+/*
+ * store_default_path - $LIGHTER_STORE, else /var/lib/lighter for root, else below $XDG_DATA_HOME.
  */
 char *store_default_path(Arena *a);
 
 /*
  * store_open - open a store, making it first if need be.
  *
- *   owners  how file owners are kept in snapshots ("root", "subuid 1000 100000 65536"); a store
- * filled under another rule is refused, for its files would change hands. NULL: snapshots will not
- * be touched.
+ *   owners  how file owners are kept in snapshots, as sandbox_owners() says it: a store filled
+ *           under another rule is refused, for its files would change hands.
+ *           NULL: snapshots will not be touched
  *
  * Fails with ERR_STORE or ERR_ENV (network file system, other owner).
  */
@@ -155,7 +156,8 @@ NODISCARD bool store_publish(Store *s, Err *e);
 
 /* store_tag - let `name` (a full reference with tag) mean the image. */
 NODISCARD bool store_tag(Store *s, const char *name, const Digest *id, Err *e);
-/* store_find - the ID for a full reference, a tag-less one, or a prefix (>= 4 hex digits) of an ID.
+/*
+ * store_find - the ID for a full reference, a tag-less one, or a prefix (>= 4 hex digits) of an ID.
  */
 NODISCARD bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_found,
                           Err *e);

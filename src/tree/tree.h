@@ -51,7 +51,8 @@ typedef struct TreeEntry {
     size_t nxattr;
     Digest content; /* files only, once tree_hash did it */
     bool overwrite; /* an existing directory takes this entry's mode, owner and time */
-    /* Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
+    /*
+     * Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
      */
     struct timespec mtime, ctime;
 } TreeEntry;
@@ -118,7 +119,8 @@ NODISCARD bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *
 /* view_open - open a regular file that view_lookup found. Returns -1 with errno. */
 int view_open(const View *v, const ViewNode *file);
 
-/* view_entry - read a node's fields (type, owner, link, xattrs; no content digest) into an entry.
+/*
+ * view_entry - read a node's fields (type, owner, link, xattrs; no content digest) into an entry.
  */
 NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, Err *e);
 

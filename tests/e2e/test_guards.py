@@ -227,3 +227,9 @@ def test_a_layer_without_entries_of_its_parents_keeps_them_as_they_are_below(bar
     bare.run_in("FROM t/sticky:1\nCOPY f /tmp/y\n", files={"f": ""}, tag="t")
     copied = bare.image("t").layers[-1]["tmp"]
     assert copied.mode & 0o7777 == 0o1777
+
+
+@pytest.mark.parametrize("value, code", [("error=1", 5), ("error=F", 0), ("skip=Other , UndefinedVar; error=true", 0),
+                                         ("skip=all;error=true", 0), ("error=perhaps", 3), ("eror=true", 3), ("skip", 3)])
+def test_every_word_of_the_check_directive_is_honoured_or_refused(lighter, value, code):
+    assert lighter.run_in(f"# check={value}\nFROM busybox\nLABEL a=$nothing\n", code=None).code == code
