@@ -4,6 +4,7 @@
  * In: a name as a Dockerfile writes it, and the caller's named contexts. Out: an image whose config
  * is known and whose layers can be unpacked when a step needs them. A name is looked for in the
  * named contexts and then in the store; registries are not reached yet, and the message says so.
+ * Git references become commits and checked-out trees; git itself is a program that is run.
  *
  * Used by: steps, cmd.  Uses: base, image, store, layer, snapshot.
  */
@@ -60,5 +61,70 @@ NODISCARD bool source_load_layout(Store *s, Arena *a, const char *dir, const cha
 /* source_load_archive - the same from a tar of such a layout (plain, gzip or zstd), read once from
  * `fd`. */
 NODISCARD bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n, Err *e);
+
+/* ---- git ---- */
+
+/* A setting that a reference may leave to its user. */
+typedef enum GitChoice { GIT_UNSAID = 0, GIT_NO, GIT_YES } GitChoice;
+
+/*
+ * A git reference: what ADD, a named context or the main context can name instead of a path. Texts
+ * are never NULL; they are empty where nothing was said.
+ */
+typedef struct GitRef {
+    const char *remote;     /* what git is given: no fragment, no query; may hold credentials */
+    const char *short_name; /* last part of the path, without ".git" */
+    const char *ref;        /* branch, tag, full ref name or commit; "": the default branch */
+    const char *subdir;     /* cleaned, no slash in front; "": the whole tree */
+    const char *checksum;   /* hex digits the commit (or tag object) must start with */
+    GitChoice keep_git_dir; /* unsaid: no */
+    GitChoice submodules;   /* unsaid: yes */
+    bool commit_times;      /* mtime=commit: every file has the time of the commit */
+    bool fetch_by_commit;   /* `checksum` is the commit; `ref` is only its name */
+    bool unencrypted;       /* git:// or http:// */
+    bool like_path;         /* "github.com/...": also a path; docker takes it for contexts only */
+} GitRef;
+
+/*
+ * git_ref_parse - tell git references from other texts, and take one apart.
+ *
+ * True without *ret_is_git: the text is no git reference (a path, an image, a plain URL). Fails
+ * with ERR_DOCKERFILE for a git reference with a fragment or query that cannot be meant; a caller
+ * that read it from the command line sets the kind to ERR_USAGE.
+ * Source: BuildKit, frontend/dockerfile/dfgitutil and util/gitutil; URLs as Go's net/url has them.
+ */
+NODISCARD bool git_ref_parse(Arena *a, const char *text, bool *ret_is_git, GitRef *ret, Err *e);
+
+/* git_masked - a remote as messages may show it: user and password of http(s) are "xxxxx", and so
+ * is every other scheme's password. */
+const char *git_masked(Arena *a, const char *remote);
+
+/* What a git reference stands for at this moment. */
+typedef struct GitCommit {
+    const char *id;     /* 40 or 64 hex digits: what the reference names, maybe a tag object */
+    const char *commit; /* the commit; differs from `id` for an annotated tag */
+    const char *ref;    /* full name: "refs/heads/main"; `id` when there is no name */
+} GitCommit;
+
+/*
+ * source_git_resolve - ask the remote which commit a reference means.
+ *
+ * No network is used when `ref` is a full commit hash, or with fetch_by_commit.
+ * Fails with ERR_DOCKERFILE (no such ref, refused name), ERR_CHECK (checksum), ERR_NETWORK
+ * (remote), ERR_ENV (no git). A cancelled build is ERR_STEP.
+ */
+NODISCARD bool source_git_resolve(Store *s, Arena *a, const GitRef *r, GitCommit *ret, Err *e);
+
+/*
+ * source_git - the tree of a commit as a snapshot: a plain directory, not an overlay layer.
+ *
+ * Modes are 0644 and 0755 whatever the umask. What is checked out already, and commits that are
+ * held, need no network; submodules always do. Any thread may call it; processes that want one
+ * remote wait for each other. ssh looks for keys by user id, so this runs before a user namespace
+ * is entered.
+ * Fails as source_git_resolve, and with ERR_STORE.
+ */
+NODISCARD bool source_git(Store *s, Arena *a, const GitRef *r, const GitCommit *c, SnapshotId *ret,
+                          Err *e);
 
 #endif
