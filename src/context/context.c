@@ -6,78 +6,106 @@
 #include <errno.h>
 
 #include "base/fs.h"
-#include "context/ignore.h"
+#include "context/inside.h"
 
 enum { IGNORE_MAX_SIZE = 4 << 20 };
-
-struct Context {
-    int dirfd;
-    const char *dir;
-    const char *ignore_name; /* as messages call it; NULL when there is none */
-    Ignore *ignore;
-    View view;
-};
 
 static ViewSight sight(const void *arg, const char *path, bool is_dir)
 {
     const Context *c = arg;
-    bool excluded;
-    uint32_t line;
-    if (!ignore_match(c->ignore, path, &excluded, &line) || !excluded)
-        return SIGHT_SEEN;
-    return is_dir && ignore_may_reinclude(c->ignore, path) ? SIGHT_PASSAGE : SIGHT_HIDDEN;
+
+    if (is_dir) {
+        const IgnoreState *st = dirs_state(c->dirs, path, strlen(path));
+        return !st->excluded ? SIGHT_SEEN : st->prune ? SIGHT_HIDDEN : SIGHT_PASSAGE;
+    }
+    uint32_t decider = ignore_decide(c->ignore, dirs_parent(c->dirs, path), path, strlen(path));
+    return ignore_excludes(c->ignore, decider) ? SIGHT_HIDDEN : SIGHT_SEEN;
 }
 
-/* Read one ignore file if it is there; *ret_found tells. */
-static bool read_ignore(Arena *a, Context *c, int dirfd, const char *path, const char *name,
-                        bool *ret_found, Err *e)
+static bool read_ignore(Arena *a, Context *c, int fd, const char *name, Err *e)
 {
     scoped(buf) Buf text = BUF_INIT;
-    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
-    *ret_found = fd >= 0;
-    if (fd < 0)
-        return errno == ENOENT || errno == ENOTDIR
-                   ? true
-                   : err_errno(e, ERR_DOCKERFILE, "open '%s'", path);
+
     if (!fs_read_all(fd, IGNORE_MAX_SIZE, &text, e))
         return err_wrap(e, "%s", name);
     c->ignore_name = arena_strdup(a, name);
     return ignore_parse(a, (Str){buf_str(&text), text.len}, c->ignore_name, &c->ignore, e);
 }
 
-bool context_open(Arena *a, const char *dir, const char *dockerfile, Context **ret, Err *e)
+/* Read one ignore file if it is there. */
+static bool try_ignore(Arena *a, Context *c, int dirfd, const char *path, Err *e)
+{
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0)
+        return read_ignore(a, c, fd, path_base(path), e);
+    return errno == ENOENT || errno == ENOTDIR ? true
+                                               : err_errno(e, ERR_DOCKERFILE, "open '%s'", path);
+}
+
+static bool open_dir(Arena *a, const char *dir, Context **ret, Err *e)
 {
     Context *c = NEW(a, Context);
-    bool found = false;
+
     c->dir = arena_strdup(a, dir);
     c->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->dirfd < 0)
         return err_errno(e, ERR_USAGE, "context '%s'", dir);
-    if (dockerfile) {
-        const char *path = arena_printf(a, "%s.dockerignore", dockerfile);
-        if (!read_ignore(a, c, AT_FDCWD, path, path_base(path), &found, e))
-            goto fail;
-    }
-    if (!found && !read_ignore(a, c, c->dirfd, ".dockerignore", ".dockerignore", &found, e))
-        goto fail;
     c->view = (View){.dirfds = &c->dirfd, .n = 1, .zero_owner = true};
+    *ret = c;
+    return true;
+}
+
+/* Make a context of what was opened and read, or nothing when that failed. */
+static bool finish(Context *c, bool ok, Context **ret)
+{
+    if (!ok) {
+        context_done(c);
+        return false;
+    }
     if (c->ignore) {
+        c->dirs = dirs_new(c->ignore);
         c->view.sight = sight;
         c->view.arg = c;
     }
     *ret = c;
     return true;
-fail:
-    context_done(c);
-    return false;
+}
+
+bool context_open(Arena *a, const char *dir, const char *dockerfile, Context **ret, Err *e)
+{
+    Context *c = NULL;
+
+    if (!open_dir(a, dir, &c, e))
+        return false;
+    bool ok = !dockerfile ||
+              try_ignore(a, c, AT_FDCWD, arena_printf(a, "%s.dockerignore", dockerfile), e);
+    if (ok && !c->ignore)
+        ok = try_ignore(a, c, c->dirfd, ".dockerignore", e);
+    return finish(c, ok, ret);
+}
+
+bool context_open_with(Arena *a, const char *dir, const char *ignore_file, Context **ret, Err *e)
+{
+    scoped(fd) int fd = open(ignore_file, O_RDONLY | O_CLOEXEC);
+    Context *c = NULL;
+
+    if (fd < 0)
+        return err_errno(e, ERR_USAGE, "ignore file '%s'", ignore_file);
+    if (!open_dir(a, dir, &c, e))
+        return false;
+    return finish(c, read_ignore(a, c, fd, path_base(ignore_file), e), ret);
 }
 
 void context_done(Context *c)
 {
-    if (c && c->dirfd >= 0)
+    if (!c)
+        return;
+    if (c->dirfd >= 0)
         close(c->dirfd);
-    if (c)
-        c->dirfd = -1;
+    c->dirfd = -1;
+    dirs_free(c->dirs);
+    c->dirs = NULL;
 }
 
 const View *context_view(const Context *c)
@@ -85,12 +113,15 @@ const View *context_view(const Context *c)
     return &c->view;
 }
 
-char *context_why_missing(const Context *c, Arena *a, const char *path)
+bool context_match(Arena *a, const StrList *patterns, const char *text, const char *path,
+                   bool *ret_excluded, Err *e)
 {
-    const char *clean = path_clean(a, arena_printf(a, "/%s", path)) + 1;
-    bool excluded = false;
-    uint32_t line = 0;
-    if (c->ignore && ignore_match(c->ignore, clean, &excluded, &line) && excluded)
-        return arena_printf(a, "excluded by %s line %u", c->ignore_name, line);
-    return arena_printf(a, "no such file or directory below '%s'", c->dir);
+    Ignore *ig = NULL;
+    uint32_t line;
+
+    if (patterns ? !ignore_from_patterns(a, patterns, &ig, e)
+                 : !ignore_parse(a, str_c(text), "ignore", &ig, e))
+        return false;
+    (void)ignore_match(ig, path, ret_excluded, &line);
+    return true;
 }

@@ -2,7 +2,12 @@
  * context/context.h - the door of the context room: the directory a build may copy from.
  *
  * In: a directory and its ignore file. Out: a View (tree/) that holds just the files a COPY may
- * see, read only where a COPY looks. Everything in it counts as owned by 0:0.
+ * see, read only where a COPY looks; or a list of all of them, for people who want to know.
+ * Everything in it counts as owned by 0:0.
+ *
+ * What an ignore file leaves out is what BuildKit's walk over a context leaves out; ignore.h has
+ * the rule. One difference: where BuildKit names a file and then, by another rule, sends it
+ * without its content, ours has its content.
  *
  * Used by: steps, lint, cmd.  Uses: base, tree.
  */
@@ -11,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "tree/tree.h"
 
 typedef struct Context Context;
@@ -28,9 +34,16 @@ typedef struct Context Context;
  */
 NODISCARD bool context_open(Arena *a, const char *dir, const char *dockerfile, Context **ret,
                             Err *e);
+/* context_open_with - the same with an ignore file of the caller's choice, which must be there. */
+NODISCARD bool context_open_with(Arena *a, const char *dir, const char *ignore_file, Context **ret,
+                                 Err *e);
 void context_done(Context *c);
+static inline void scoped_context_done(Context **c)
+{
+    context_done(*c);
+}
 
-/* context_view - the files that may be copied; borrowed from the context. */
+/* context_view - the files that may be copied; borrowed from the context. Any thread may look. */
 const View *context_view(const Context *c);
 
 /*
@@ -38,5 +51,58 @@ const View *context_view(const Context *c);
  * .dockerignore line 3" or "no such file or directory". In the arena.
  */
 char *context_why_missing(const Context *c, Arena *a, const char *path);
+
+/*
+ * context_why - what becomes of `path` and which line says so: "sent: no pattern matches",
+ * "excluded by .dockerignore line 3: `*.md`", "not there". In the arena; fails as a walk does.
+ */
+NODISCARD bool context_why(const Context *c, Arena *a, const char *path, char **ret, Err *e);
+
+/*
+ * context_match - would these patterns exclude this one path, by itself or by a directory above?
+ *
+ *   patterns  a list as it is, or NULL: then
+ *   text      of an ignore file
+ *
+ * Nothing is read. Fails with ERR_DOCKERFILE (malformed pattern). Source: patternmatcher's
+ * MatchesOrParentMatches; a walk may decide otherwise, see ignore.h.
+ */
+NODISCARD bool context_match(Arena *a, const StrList *patterns, const char *text, const char *path,
+                             bool *ret_excluded, Err *e);
+
+/* ---- the whole list ---- */
+
+/* One thing that a COPY of everything would copy. */
+typedef struct ContextEntry {
+    Str path;      /* relative; a directory ends in '/'. Valid until the next step */
+    uint64_t size; /* a file's bytes, when asked for; else 0 */
+} ContextEntry;
+
+typedef enum ContextSizes { CONTEXT_NAMES, CONTEXT_SIZES } ContextSizes;
+
+typedef struct ContextWalk ContextWalk;
+
+/*
+ * context_walk_new - start to list a context, which must outlive the walk.
+ *
+ *   below  NULL, or a clean path: only it and what is below it is looked at
+ */
+ContextWalk *context_walk_new(const Context *c, const char *below, ContextSizes sizes);
+void context_walk_free(ContextWalk *w);
+static inline void scoped_walk_done(ContextWalk **w)
+{
+    context_walk_free(*w);
+}
+
+/*
+ * context_walk_step - the next entry, in the order of the paths' bytes.
+ *
+ *   ret_any  false at the end
+ *
+ * An excluded directory in which something is included comes before that; sockets are left out, as
+ * a COPY leaves them out. Nothing is opened that the ignore file closes. Fails with ERR_DOCKERFILE
+ * on a directory that cannot be read, naming it; one that is excluded itself is passed over.
+ */
+NODISCARD bool context_walk_step(ContextWalk *w, ContextEntry *ret, bool *ret_any, Err *e);
 
 #endif

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/fs.h"
-#include "context/pattern.h"
 
 enum { LINE_MAX_BYTES = 64 << 10 }; /* where Go's bufio.Scanner, and so moby, gives up */
 
@@ -14,6 +13,7 @@ struct Ignore {
     Pattern *patterns;
     size_t n, cap;
     bool has_include;
+    bool has_wild_include; /* a `!` pattern that is not plain */
 };
 
 /* ---- reading ---- */
@@ -48,10 +48,14 @@ static char *trim(char *s)
     return s;
 }
 
-/* Append what patternmatcher.New makes of one text; `text` is ours to change. */
-static bool add_pattern(Arena *a, Ignore *ig, char *text, uint32_t line, Err *e)
+/*
+ * Append what patternmatcher.New makes of one text, which is ours to change; `written` is what
+ * messages show.
+ */
+static bool add_pattern(Arena *a, Ignore *ig, char *text, uint32_t line, const char *written,
+                        Err *e)
 {
-    Pattern pt = {.line = line};
+    Pattern pt = {.line = line, .written = written};
 
     text = trim(text);
     if (!*text)
@@ -63,7 +67,10 @@ static bool add_pattern(Arena *a, Ignore *ig, char *text, uint32_t line, Err *e)
     if (!pattern_compile(a, text, &pt))
         return err_set(e, ERR_DOCKERFILE, "malformed pattern '%s'", text);
     *ARENA_PUSH(a, ig->patterns, ig->n, ig->cap) = pt;
-    ig->has_include |= pt.include;
+    if (pt.include) {
+        ig->has_include = true;
+        ig->has_wild_include |= !pt.plain;
+    }
     return true;
 }
 
@@ -72,7 +79,8 @@ bool ignore_from_patterns(Arena *a, const StrList *patterns, Ignore **ret, Err *
     Ignore *ig = NEW(a, Ignore);
 
     for (size_t i = 0; i < patterns->n; i++)
-        if (!add_pattern(a, ig, arena_strdup(a, patterns->v[i]), (uint32_t)i + 1, e))
+        if (!add_pattern(a, ig, arena_strdup(a, patterns->v[i]), (uint32_t)i + 1,
+                         trim(arena_strdup(a, patterns->v[i])), e))
             return false;
     *ret = ig;
     return true;
@@ -112,7 +120,8 @@ static bool add_line(Arena *a, Ignore *ig, Str line, uint32_t nr, Err *e)
         return err_set(e, ERR_DOCKERFILE, "NUL byte; the file must be UTF-8");
     if (line.len && line.ptr[0] == '#')
         return true;
-    return add_pattern(a, ig, read_line(a, line), nr, e);
+    return add_pattern(a, ig, read_line(a, line), nr, trim(arena_strndup(a, line.ptr, line.len)),
+                       e);
 }
 
 bool ignore_parse(Arena *a, Str text, const char *file, Ignore **ret, Err *e)
@@ -129,89 +138,137 @@ bool ignore_parse(Arena *a, Str text, const char *file, Ignore **ret, Err *e)
     return true;
 }
 
-/* ---- matching ---- */
+size_t ignore_count(const Ignore *ig)
+{
+    return ig->n;
+}
+
+const Pattern *ignore_pattern(const Ignore *ig, size_t i)
+{
+    return &ig->patterns[i];
+}
+
+/* ---- one path ---- */
 
 static bool is_root(const char *path)
 {
     return !*path || !strcmp(path, ".");
 }
 
+bool ignore_match(const Ignore *ig, const char *path, bool *ret_excluded, uint32_t *ret_line)
+{
+    size_t i = is_root(path) ? 0 : ig->n;
+
+    while (i > 0 && !pattern_covers(&ig->patterns[i - 1], path))
+        i--;
+    *ret_excluded = i > 0 && !ig->patterns[i - 1].include;
+    *ret_line = i > 0 ? ig->patterns[i - 1].line : 0;
+    return i > 0;
+}
+
+/* ---- walking ---- */
+
 static bool bit(const uint64_t *bits, size_t i)
 {
     return bits[i / 64] >> i % 64 & 1;
 }
 
-/* Report pattern `i`, or none when `i` is their number. */
-static bool decide(const Ignore *ig, size_t i, bool *ret_excluded, uint32_t *ret_line)
+size_t ignore_words(const Ignore *ig)
 {
-    bool found = i < ig->n;
-    *ret_excluded = found && !ig->patterns[i].include;
-    *ret_line = found ? ig->patterns[i].line : 0;
-    return found;
+    return (ig->n + 63) / 64;
 }
 
-/* The last pattern that matches the path or above it; ig->n when none does. */
-static size_t deciding(const Ignore *ig, const char *path)
+IgnoreState ignore_top(const Ignore *ig, uint64_t *bits)
 {
-    for (size_t i = ig->n; i-- > 0;)
-        if (pattern_covers(&ig->patterns[i], path))
-            return i;
-    return ig->n;
+    memset(bits, 0, ignore_words(ig) * sizeof *bits);
+    return (IgnoreState){.decider = IGNORE_NONE, .matched = bits};
 }
 
-bool ignore_match(const Ignore *ig, const char *path, bool *ret_excluded, uint32_t *ret_line)
+bool ignore_has_matched(const IgnoreState *st, uint32_t i)
 {
-    return decide(ig, is_root(path) ? ig->n : deciding(ig, path), ret_excluded, ret_line);
+    return bit(st->matched, i);
 }
 
-bool ignore_match_in(const Ignore *ig, const IgnoreState *parent, const char *path,
-                     bool *ret_excluded, uint32_t *ret_line)
+uint32_t ignore_decide(const Ignore *ig, const IgnoreState *up, const char *path, size_t len)
 {
-    size_t len = strlen(path);
+    uint32_t decider = up->decider;
+    bool excluded = up->excluded;
 
-    for (size_t i = ig->n; i-- > 0;)
-        if (bit(parent->matched, i) || pattern_has(&ig->patterns[i], path, len))
-            return decide(ig, i, ret_excluded, ret_line);
-    return decide(ig, ig->n, ret_excluded, ret_line);
+    if (up->prune)
+        return decider;
+    /* No pattern behind the parent's decider is inherited, and none before it can win. */
+    for (uint32_t i = decider == IGNORE_NONE ? 0 : decider + 1; i < ig->n; i++) {
+        const Pattern *pt = &ig->patterns[i];
+        if (pt->include != excluded || !pattern_has(pt, path, len))
+            continue;
+        excluded = !excluded;
+        decider = i;
+    }
+    return decider;
 }
 
-/* Can a `!` pattern from number `from` on match something strictly below `dir`? */
-static bool may_include_below(const Ignore *ig, const char *dir, size_t from)
+bool ignore_excludes(const Ignore *ig, uint32_t decider)
 {
-    if (!ig->has_include)
-        return false;
-    scoped(buf) Buf stem = BUF_INIT;
-    if (!is_root(dir))
-        buf_printf(&stem, "%s/", dir);
-    for (size_t i = from; i < ig->n; i++)
-        if (ig->patterns[i].include &&
-            pattern_may_continue(&ig->patterns[i], buf_str(&stem), stem.len))
+    return decider != IGNORE_NONE && !ig->patterns[decider].include;
+}
+
+/* Is `stem` the directory, or below it? */
+static bool is_within(const char *stem, const char *dir, size_t len)
+{
+    return !strncmp(stem, dir, len) && (!stem[len] || stem[len] == '/');
+}
+
+/* Does the reference look into an excluded directory? */
+static bool is_descended(const Ignore *ig, const char *dir, size_t len)
+{
+    if (ig->has_wild_include)
+        return true;
+    for (size_t i = 0; i < ig->n; i++)
+        if (ig->patterns[i].include && is_within(ig->patterns[i].stem, dir, len))
             return true;
     return false;
 }
 
-bool ignore_may_reinclude(const Ignore *ig, const char *dir)
+/* Can a `!` pattern from number `from` on match something strictly below `dir`? */
+static bool may_include_below(const Ignore *ig, const char *dir, size_t len, size_t from)
 {
-    /* What excludes `dir` also excludes what is below: the patterns before it have lost. */
-    size_t i = is_root(dir) ? ig->n : deciding(ig, dir);
-    bool excluded = i < ig->n && !ig->patterns[i].include;
-    return may_include_below(ig, dir, excluded ? i + 1 : 0);
+    scoped(buf) Buf start = BUF_INIT;
+
+    buf_add(&start, dir, len);
+    buf_putc(&start, '/');
+    for (size_t i = from; i < ig->n; i++)
+        if (ig->patterns[i].include &&
+            pattern_may_continue(&ig->patterns[i], buf_str(&start), start.len))
+            return true;
+    return false;
 }
 
-IgnoreState ignore_enter(Arena *a, const Ignore *ig, const IgnoreState *parent, const char *dir)
+IgnoreState ignore_enter(const Ignore *ig, const IgnoreState *up, const char *dir, size_t len,
+                         uint64_t *bits)
 {
-    IgnoreState st = {.matched = NEW_N(a, uint64_t, (ig->n + 63) / 64)};
-    size_t len = strlen(dir), last = ig->n;
+    IgnoreState st = ignore_top(ig, bits);
 
-    for (size_t i = 0; i < ig->n && !is_root(dir); i++) {
-        const Pattern *pt = &ig->patterns[i];
-        bool inherited = parent && bit(parent->matched, i);
-        if (!inherited && !(parent ? pattern_has(pt, dir, len) : pattern_covers(pt, dir)))
-            continue;
-        st.matched[i / 64] |= UINT64_C(1) << i % 64;
-        last = i;
+    if (up->prune) {
+        memcpy(bits, up->matched, ignore_words(ig) * sizeof *bits);
+        st = *up;
+        st.matched = bits;
+        return st;
     }
-    (void)decide(ig, last, &st.excluded, &st.line);
-    st.prune = st.excluded && !may_include_below(ig, dir, last + 1);
+    for (uint32_t i = 0; i < ig->n; i++) {
+        const Pattern *pt = &ig->patterns[i];
+        /* A pattern that could change nothing here is not tried, and so not known to match below.
+         */
+        if (!bit(up->matched, i) && (pt->include != st.excluded || !pattern_has(pt, dir, len)))
+            continue;
+        bits[i / 64] |= UINT64_C(1) << i % 64;
+        st.decider = i;
+        st.excluded = !pt->include;
+    }
+    /*
+     * What excludes the directory is inherited: only `!` patterns behind it can bring something
+     * back. Where the reference descends and none can, there is nothing to find.
+     */
+    st.prune = st.excluded && !(ig->has_include && is_descended(ig, dir, len) &&
+                                may_include_below(ig, dir, len, st.decider + 1));
     return st;
 }

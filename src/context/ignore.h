@@ -2,19 +2,28 @@
  * context/ignore.h - which files of a context an ignore file leaves out. Private to context/.
  *
  * In: the text of a .dockerignore (or a list of patterns), then paths. Out: excluded or not, and
- * the line that says so. The last pattern that matches a path *or a directory above it* decides;
- * `!` in front of a pattern makes it include. Nothing here touches a file system.
+ * the pattern that says so; `!` in front of a pattern makes it include. Nothing here touches a file
+ * system.
  *
- * A walker asks directory by directory, so that no directory is matched twice:
+ * There are two questions, and on rare patterns two answers. ignore_match asks about one path: the
+ * last pattern that matches it *or a directory above it* decides. A walk asks directory by
+ * directory, as BuildKit reads a context, and that is what a build sees:
  *
- *     IgnoreState top = ignore_enter(a, ig, NULL, ".");
+ *     IgnoreState top = ignore_top(ig, bits);
  *     for each entry `path` of a directory with state `up`:
- *         a directory:    IgnoreState st = ignore_enter(a, ig, &up, path);
- *                         descend unless st.prune; list it unless st.excluded
- *         anything else:  ignore_match_in(ig, &up, path, &excluded, &line)
+ *         a directory:    IgnoreState st = ignore_enter(ig, &up, path, len, its own bits);
+ *                         st.prune: leave it unread; st.excluded: read it, and let it exist if
+ *                         something below does; else it exists
+ *         anything else:  exists unless ignore_excludes(ig, ignore_decide(ig, &up, path, len))
+ *
+ * In a walk a pattern is tried only where it could change the answer so far, and what it matches
+ * counts for everything below. So after `**` "/" `*.md`, `!docs` brings nothing back: when the walk
+ * comes to docs nothing is excluded yet, and no file is called docs.
  *
  * Paths are relative to the context and clean: "a/b", no "./", no "..". The context itself, ".", is
  * never excluded.
+ *
+ * Used by: context, dirs, walk.  Uses: pattern.
  */
 #ifndef CONTEXT_IGNORE_H
 #define CONTEXT_IGNORE_H
@@ -22,16 +31,20 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "context/pattern.h"
 
 /* Parsed patterns, in their order. Immutable: any number of threads may match against it. */
 typedef struct Ignore Ignore;
+
+/* The number of no pattern. */
+#define IGNORE_NONE UINT32_MAX
 
 /* What is known of one directory during a walk. */
 typedef struct IgnoreState {
     bool excluded;
     bool prune;        /* excluded, and nothing below can be included again */
-    uint32_t line;     /* the deciding line, 0 when no pattern matches */
-    uint64_t *matched; /* a bit for each pattern: it matches this directory or one above */
+    uint32_t decider;  /* the pattern that decides, from 0; IGNORE_NONE when none matches */
+    uint64_t *matched; /* a bit for each pattern: found to match this directory or one above */
 } IgnoreState;
 
 /*
@@ -60,6 +73,10 @@ NODISCARD bool ignore_parse(Arena *a, Str text, const char *file, Ignore **ret, 
  */
 NODISCARD bool ignore_from_patterns(Arena *a, const StrList *patterns, Ignore **ret, Err *e);
 
+/* ignore_count, ignore_pattern - the patterns, in their order from 0. */
+size_t ignore_count(const Ignore *ig);
+const Pattern *ignore_pattern(const Ignore *ig, size_t i);
+
 /*
  * ignore_match - does a pattern speak of `path`, and does the last one that does exclude it?
  *
@@ -70,26 +87,32 @@ NODISCARD bool ignore_from_patterns(Arena *a, const StrList *patterns, Ignore **
  */
 bool ignore_match(const Ignore *ig, const char *path, bool *ret_excluded, uint32_t *ret_line);
 
-/*
- * ignore_may_reinclude - could a `!` pattern bring back anything strictly below `dir`?
- *
- * False when none can, so that a walker may leave an excluded directory unread; where `dir` is
- * excluded, `!` patterns before the one that says so do not count. "." is the whole context.
- */
-bool ignore_may_reinclude(const Ignore *ig, const char *dir);
+/* ignore_words - how many words of bits a state needs. */
+size_t ignore_words(const Ignore *ig);
+
+/* ignore_top - the state of the context itself. `bits` are the caller's, ignore_words of them. */
+IgnoreState ignore_top(const Ignore *ig, uint64_t *bits);
 
 /*
  * ignore_enter - what the patterns say of a directory.
  *
- *   parent  the state of the directory it is in; NULL: look at everything above as well
- *   dir     its path, "." for the context itself
+ *   up    the state of the directory it is in
+ *   dir   its path, `len` bytes
+ *   bits  the caller's, ignore_words of them, not those of `up`; the result keeps them
  *
- * The result's bits live in the arena.
+ * Below a pruned directory everything is excluded by what excludes that one.
+ * Source: patternmatcher's MatchesUsingParentResults; `prune`: github.com/tonistiigi/fsutil,
+ * filterFS.Walk, whose way of not looking into a directory can be seen from outside (`!a/` `*`
+ * "/" `**` brings back nothing below a/b).
  */
-IgnoreState ignore_enter(Arena *a, const Ignore *ig, const IgnoreState *parent, const char *dir);
+IgnoreState ignore_enter(const Ignore *ig, const IgnoreState *up, const char *dir, size_t len,
+                         uint64_t *bits);
 
-/* ignore_match_in - as ignore_match, for a path directly inside the directory of `parent`. */
-bool ignore_match_in(const Ignore *ig, const IgnoreState *parent, const char *path,
-                     bool *ret_excluded, uint32_t *ret_line);
+/* ignore_decide - the pattern that decides about a path in the directory of `up`. */
+uint32_t ignore_decide(const Ignore *ig, const IgnoreState *up, const char *path, size_t len);
+/* ignore_excludes - is a decision an exclusion? */
+bool ignore_excludes(const Ignore *ig, uint32_t decider);
+/* ignore_has_matched - was a pattern found to match the directory or one above? */
+bool ignore_has_matched(const IgnoreState *st, uint32_t i);
 
 #endif

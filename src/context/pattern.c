@@ -60,6 +60,51 @@ static void write_regex(const char *p, Buf *out)
     buf_putc(out, '$');
 }
 
+/* The length of a start that stands for itself, in the pattern and in its regular expression. */
+static size_t literal_size(const char *p)
+{
+    size_t n = 0;
+    while (p[n] && !(p[n] & 0x80) && !strchr("*?[]\\|{}^", p[n]))
+        n++;
+    return n;
+}
+
+/* Take a pattern with one star apart; false when it is more than that. */
+static bool split_glob(const char *text, Pattern *pt)
+{
+    size_t nlead = literal_size(text);
+    const char *star = text + nlead;
+    bool dirs = str_starts(star, "**/");
+
+    star += dirs ? 3 : 0;
+    if (*star != '*')
+        return false;
+    size_t ntail = literal_size(star + 1);
+    pt->glob.tail = star + 1;
+    pt->glob.nlead = nlead;
+    pt->glob.ntail = ntail;
+    pt->glob.dirs = dirs;
+    return !star[1 + ntail];
+}
+
+/* What its regular expression says: the directories take no line feed, the star no slash. */
+static bool glob_has(const Pattern *pt, const char *path, size_t len)
+{
+    size_t nlead = pt->glob.nlead, ntail = pt->glob.ntail;
+
+    if (len < nlead + ntail || memcmp(path + len - ntail, pt->glob.tail, ntail) != 0 ||
+        memcmp(path, pt->text, nlead) != 0)
+        return false;
+    const char *middle = path + nlead;
+    const char *slash = memrchr(middle, '/', len - nlead - ntail);
+    return !slash || (pt->glob.dirs && !memchr(middle, '\n', (size_t)(slash - middle)));
+}
+
+static char *without(Arena *a, const char *text, const char *suffix)
+{
+    return arena_strndup(a, text, strlen(text) - (str_ends(text, suffix) ? strlen(suffix) : 0));
+}
+
 bool pattern_compile(Arena *a, const char *text, Pattern *ret)
 {
     PatternKind kind = pattern_kind(text);
@@ -73,10 +118,14 @@ bool pattern_compile(Arena *a, const char *text, Pattern *ret)
         write_regex(text, &re);
         if (!regex_compile(a, buf_str(&re), &ret->re))
             return false;
+        if (split_glob(text, ret))
+            kind = PATTERN_GLOB;
     }
     ret->kind = kind;
     ret->text = kind == PATTERN_SUFFIX ? text + 2 : text;
     ret->len = strlen(ret->text) - (kind == PATTERN_PREFIX ? 2 : 0);
+    ret->stem = without(a, without(a, text, "/**"), "/*");
+    ret->plain = !strpbrk(ret->stem, "*[]?^\\");
     return true;
 }
 
@@ -90,6 +139,8 @@ bool pattern_has(const Pattern *pt, const char *path, size_t len)
     case PATTERN_SUFFIX:
         return ends_with(path, len, pt->text, pt->len) ||
                (pt->text[0] == '/' && len + 1 == pt->len && !memcmp(path, pt->text + 1, len));
+    case PATTERN_GLOB:
+        return glob_has(pt, path, len);
     case PATTERN_REGEX:
         return regex_matches(&pt->re, path, len);
     }
@@ -106,6 +157,7 @@ bool pattern_may_continue(const Pattern *pt, const char *stem, size_t len)
                starts_with(stem, len, pt->text, pt->len);
     case PATTERN_SUFFIX:
         return true;
+    case PATTERN_GLOB:
     case PATTERN_REGEX:
         return regex_may_continue(&pt->re, stem, len);
     }

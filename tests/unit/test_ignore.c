@@ -1,18 +1,11 @@
 /*
  * context/ignore: what an ignore file leaves out.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "context/ignore.h"
+#include "plainwalk.h"
+#include "testing.h"
 
 static Ignore *parse(Arena *a, const char *text)
 {
@@ -31,29 +24,14 @@ static bool excludes(const Ignore *ig, const char *path, uint32_t *ret_line)
     return excluded;
 }
 
-/* Ask along the path, as a walker does: the answer must be that of ignore_match. */
-static bool match_walking(Arena *a, const Ignore *ig, const char *path, bool *ret_pruned)
+/* Ask along the path, as a walker does; the answers must be those of the reference's loop. */
+static bool hidden_in_walk(Arena *a, const Ignore *ig, const char *path, bool *ret_pruned)
 {
-    IgnoreState st = ignore_enter(a, ig, NULL, ".");
-    uint32_t line = 0, line_walking = 0;
-
-    *ret_pruned = false;
-    for (const char *p = path; (p = strchr(p, '/')); p++) {
-        char *dir = arena_strndup(a, path, (size_t)(p - path));
-        st = ignore_enter(a, ig, &st, dir);
-        assert_int_equal(st.excluded, excludes(ig, dir, &line));
-        assert_int_equal(st.line, line);
-        assert_int_equal(st.prune, st.excluded && !ignore_may_reinclude(ig, dir));
-        *ret_pruned |= st.prune;
-    }
-    bool excluded = excludes(ig, path, &line), excluded_walking;
-    if (strcmp(path, ".") != 0) {
-        (void)ignore_match_in(ig, &st, path, &excluded_walking, &line_walking);
-        assert_int_equal(excluded_walking, excluded);
-        assert_int_equal(line_walking, line);
-    }
-    assert_true(excluded || !*ret_pruned);
-    return excluded;
+    bool hidden = false;
+    const char *wrong = plain_compare(a, ig, path, &hidden, ret_pruned);
+    if (wrong)
+        fail_msg("%s on the way to '%s'", wrong, path);
+    return hidden;
 }
 
 typedef struct Case {
@@ -66,8 +44,11 @@ static void check(const Case *cases, size_t n)
     for (size_t i = 0; i < n; i++) {
         scoped(arena) Arena a = {0};
         bool pruned;
+        uint32_t line;
         Ignore *ig = parse(&a, cases[i].ignore);
-        if (match_walking(&a, ig, cases[i].path, &pruned) != cases[i].excluded)
+        if (strcmp(cases[i].path, ".") != 0)
+            (void)hidden_in_walk(&a, ig, cases[i].path, &pruned);
+        if (excludes(ig, cases[i].path, &line) != cases[i].excluded)
             fail_msg("'%s' on '%s': not %d", cases[i].ignore, cases[i].path, cases[i].excluded);
     }
 }
@@ -268,40 +249,174 @@ static void a_list_of_patterns_counts_its_own_lines(void **state)
     assert_string_equal(e.msg, "malformed pattern '['");
 }
 
-/* Expected: by reasoning; that pruning never loses a file is checked by every other test here. */
-static void only_an_exception_that_reaches_below_keeps_a_directory_open(void **state)
+/* Is a directory left unread? The ones above it are entered first. */
+static bool is_pruned(Arena *a, const Ignore *ig, const char *dir)
+{
+    bool pruned = false;
+    (void)hidden_in_walk(a, ig, arena_printf(a, "%s/any", dir), &pruned);
+    return pruned;
+}
+
+/* Expected: by reasoning; that pruning never loses a file is what hidden_in_walk looks after. */
+static void only_an_exception_that_reaches_below_keeps_an_excluded_directory_open(void **state)
 {
     static const struct {
         const char *ignore, *dir;
-        bool may;
+        bool open;
     } CASES[] = {
         {"*", "node_modules", false},
         {"*\n!docs/a.md", "node_modules", false},
         {"*\n!docs/a.md", "docs", true},
-        {"*\n!docs/a.md", "docs/a.md", false},
+        {"*\n!docs/a.md", "docs/a.md", true}, /* a directory of that name is included */
         {"*\n!docs/a.md", "doc", false},
         {"*\n!docs/api/*.md", "docs/api", true},
         {"*\n!docs/api/*.md", "docs/x", false},
         {"*\n!docs/*/b", "docs/x", true},
         {"*\n!docs/*/b", "docs/x/y", false},
-        {"*\n!a/**", "a/b", true},
         {"a\n!a/x**", "a", true},
         {"a\n!a/x**", "a/y", false},
         {"*\n!**/a.md", "node_modules", true},
         {"*\n!*/go.mod", "cmd", true},
         {"*\n!*/go.mod", "cmd/x", false},
         {"!docs/a.md\n*", "docs", false}, /* the exception comes too early */
-        {"*\n!docs/a.md", ".", true},
-        {"*", ".", false},
         {"a*\n!x*|b", "ac", true},
+        {"a", "b", true}, /* not excluded */
     };
     (void)state;
     for (size_t i = 0; i < NELEM(CASES); i++) {
         scoped(arena) Arena a = {0};
         Ignore *ig = parse(&a, CASES[i].ignore);
-        if (ignore_may_reinclude(ig, CASES[i].dir) != CASES[i].may)
-            fail_msg("'%s' on '%s': not %d", CASES[i].ignore, CASES[i].dir, CASES[i].may);
+        if (is_pruned(&a, ig, CASES[i].dir) == CASES[i].open)
+            fail_msg("'%s' on '%s': not %d", CASES[i].ignore, CASES[i].dir, CASES[i].open);
     }
+}
+
+/* Expected: fsutil's walk, run on the same trees and patterns. */
+static void a_walk_departs_from_single_paths_where_the_reference_does(void **state)
+{
+    static const struct {
+        const char *ignore, *path;
+        bool single, walk; /* excluded? */
+    } CASES[] = {
+        {"**/*.md\n!docs", "docs/a.md", false, true}, /* docs is not excluded when it is met */
+        {"docs\n**/*.md\n!docs", "docs/a.md", false, false},
+        {"a\n!a/b\na", "a/b", true, false},   /* the second a had nothing to say about a */
+        {"*\n!a/*/**", "a/b/c", false, true}, /* compared by its start "a", so a/b is skipped */
+        {"*\n!a/*/**\n!x*", "a/b/c", false, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < NELEM(CASES); i++) {
+        scoped(arena) Arena a = {0};
+        Ignore *ig = parse(&a, CASES[i].ignore);
+        uint32_t line;
+        bool pruned;
+        if (excludes(ig, CASES[i].path, &line) != CASES[i].single ||
+            hidden_in_walk(&a, ig, CASES[i].path, &pruned) != CASES[i].walk)
+            fail_msg("'%s' on '%s'", CASES[i].ignore, CASES[i].path);
+    }
+}
+
+/* Expected: fsutil's patternWithoutTrailingGlob. */
+static void a_pattern_is_compared_with_directories_without_its_last_stars(void **state)
+{
+    static const struct {
+        const char *ignore, *stem;
+        bool plain;
+    } CASES[] = {
+        {"!a/b", "a/b", true},    {"!a/b/**", "a/b", true},   {"!a/*", "a", true},
+        {"!a/*/**", "a", true},   {"!a/**/*", "a/**", false}, {"!**", "**", false},
+        {"!a/b*", "a/b*", false}, {"!a^b", "a^b", false},     {"!a\\b", "a\\b", false},
+        {"!a?", "a?", false},     {"!a|b", "a|b", true},      {"!a{2}/*", "a{2}", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < NELEM(CASES); i++) {
+        scoped(arena) Arena a = {0};
+        const Pattern *pt = ignore_pattern(parse(&a, CASES[i].ignore), 0);
+        assert_string_equal(pt->stem, CASES[i].stem);
+        assert_int_equal(pt->plain, CASES[i].plain);
+        assert_string_equal(pt->written, CASES[i].ignore);
+    }
+}
+
+/* ---- random ones ---- */
+
+static const char *one_of(uint64_t *seed, const char *const *list, size_t n)
+{
+    return list[next_random(seed) % n];
+}
+
+static char *random_path(Arena *a, uint64_t *seed)
+{
+    static const char *const PARTS[] = {"a", "b", "ab", "a.md", "docs", "x\ny", "\xC3\xBC", "\xFF"};
+    scoped(buf) Buf b = BUF_INIT;
+    for (size_t i = 0, n = 1 + next_random(seed) % 4; i < n; i++)
+        buf_printf(&b, "%s%s", i ? "/" : "", one_of(seed, PARTS, NELEM(PARTS)));
+    return arena_strdup(a, b.ptr);
+}
+
+static char *random_ignore(Arena *a, uint64_t *seed)
+{
+    static const char *const PARTS[] = {"a",    "b",         "ab",   "a*", "*",   "**",
+                                        "*.md", "docs",      "[ab]", "*b", "b**", "?",
+                                        "a|b",  "*\xC3\xBC", "**b",  "x*"};
+    static const char *const ENDS[] = {"", "", "", "", "/**", "/*"};
+    scoped(buf) Buf b = BUF_INIT;
+    for (size_t i = 0, n = 1 + next_random(seed) % 7; i < n; i++) {
+        buf_puts(&b, next_random(seed) % 5 < 2 ? "!" : "");
+        for (size_t j = 0, m = 1 + next_random(seed) % 3; j < m; j++)
+            buf_printf(&b, "%s%s", j ? "/" : "", one_of(seed, PARTS, NELEM(PARTS)));
+        buf_printf(&b, "%s\n", one_of(seed, ENDS, NELEM(ENDS)));
+    }
+    return arena_strdup(a, b.ptr);
+}
+
+static void a_walk_answers_as_the_references_loop(void **state)
+{
+    uint64_t seed = 20240607;
+    size_t nhidden = 0, npruned = 0, ndeparts = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 30000; i++) {
+        scoped(arena) Arena a = {0};
+        const char *text = random_ignore(&a, &seed), *path = random_path(&a, &seed);
+        Ignore *ig = parse(&a, text);
+        bool hidden = false, pruned = false;
+        uint32_t line;
+        const char *wrong = plain_compare(&a, ig, path, &hidden, &pruned);
+        if (wrong)
+            fail_msg("'%s' on '%s': %s", text, path, wrong);
+        nhidden += hidden;
+        npruned += pruned;
+        ndeparts += hidden != excludes(ig, path, &line);
+    }
+    print_message("%zu hidden, %zu below pruned directories, %zu not as single paths\n", nhidden,
+                  npruned, ndeparts);
+    assert_true(nhidden > 1000 && npruned > 1000 && ndeparts > 50);
+}
+
+/* The short way of patterns with one star must be no more than that. */
+static void a_pattern_with_one_star_matches_what_its_expression_matches(void **state)
+{
+    uint64_t seed = 77;
+    size_t nhit = 0, nglob = 0;
+
+    (void)state;
+    for (size_t i = 0; i < 30000; i++) {
+        scoped(arena) Arena a = {0};
+        const Ignore *ig = parse(&a, random_ignore(&a, &seed));
+        const char *path = random_path(&a, &seed);
+        for (size_t k = 0; k < ignore_count(ig); k++) {
+            const Pattern *pt = ignore_pattern(ig, k);
+            if (pt->kind != PATTERN_GLOB)
+                continue;
+            bool has = pattern_has(pt, path, strlen(path));
+            if (has != regex_matches(&pt->re, path, strlen(path)))
+                fail_msg("'%s' on '%s': not %d", pt->written, path, has);
+            nglob++;
+            nhit += has;
+        }
+    }
+    assert_true(nglob > 10000 && nhit > 1000);
 }
 
 /* A backtracking matcher would not come back from either. */
@@ -367,10 +482,11 @@ static size_t check_vectors(Arena *a, FILE *f)
 
     for (json_t *o; (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)); json_decref(o), ncase++) {
         Ignore *ig;
-        bool pruned, ok = vector_ignore(a, o, &ig);
+        uint32_t line;
+        bool ok = vector_ignore(a, o, &ig);
         if (ok == json_is_true(json_object_get(o, "error")) ||
-            (ok && match_walking(a, ig, text_of(o, "path"), &pruned) !=
-                       json_is_true(json_object_get(o, "match"))))
+            (ok &&
+             excludes(ig, text_of(o, "path"), &line) != json_is_true(json_object_get(o, "match"))))
             fail_msg("%s", text_of(o, "id"));
     }
     fclose(f);
@@ -412,7 +528,7 @@ static void the_open_vectors_of_listings_all_pass(void **state)
             bool pruned;
             if (str_ends(path, "/")) /* a directory is sent for what is in it */
                 continue;
-            bool sent = !match_walking(&a, ig, path, &pruned);
+            bool sent = !hidden_in_walk(&a, ig, path, &pruned);
             npruned += pruned;
             if (sent != is_listed(json_object_get(o, "sent"), path))
                 fail_msg("%s: %s", text_of(o, "id"), path);
@@ -435,7 +551,11 @@ int main(void)
         cmocka_unit_test(nul_bytes_and_endless_lines_are_errors),
         cmocka_unit_test(the_deciding_line_is_reported),
         cmocka_unit_test(a_list_of_patterns_counts_its_own_lines),
-        cmocka_unit_test(only_an_exception_that_reaches_below_keeps_a_directory_open),
+        cmocka_unit_test(only_an_exception_that_reaches_below_keeps_an_excluded_directory_open),
+        cmocka_unit_test(a_walk_departs_from_single_paths_where_the_reference_does),
+        cmocka_unit_test(a_pattern_is_compared_with_directories_without_its_last_stars),
+        cmocka_unit_test(a_walk_answers_as_the_references_loop),
+        cmocka_unit_test(a_pattern_with_one_star_matches_what_its_expression_matches),
         cmocka_unit_test(a_hostile_pattern_costs_no_more_than_the_product_of_the_lengths),
         cmocka_unit_test(the_open_vectors_of_patterns_all_pass),
         cmocka_unit_test(the_open_vectors_of_listings_all_pass),
