@@ -63,9 +63,12 @@ static bool store(Parse *p, const OptRow *r, const char *value)
 
 static bool unknown(Parse *p, const char *what)
 {
-    const char *usage = p->table->usage; /* its first two words are the command */
-    size_t n = strcspn(usage, " ");
-    n += usage[n] ? 1 + strcspn(usage + n + 1, " ") : 0;
+    const char *usage = p->table->usage; /* its words in lower case are the command */
+    size_t n = strspn(usage, "abcdefghijklmnopqrstuvwxyz ");
+    while (n && usage[n] && usage[n - 1] != ' ')
+        n--; /* back to where the word began */
+    while (n && usage[n - 1] == ' ')
+        n--;
     return err_set(p->e, ERR_USAGE, "unknown option '%s'; '%.*s --help' lists the options", what,
                    (int)n, usage);
 }

@@ -14,16 +14,23 @@
 
 #define LIGHTER_VERSION "0.1.0"
 
-/* One command. `table` describes its options; `run` gets them parsed. */
+/*
+ * One command. `table` describes its options; `run` gets them parsed.
+ *
+ * A group (`lighter context ls`) has `subs` instead of `run`; its table has no rows and says what
+ * the commands are about.
+ */
 typedef struct Cmd {
-    const char *name;
+    const char *name; /* the word a user types: "ls" */
     const OptTable *table;
     size_t opts_size;
     /* The exit code is ret_code when it returns true, and the error's kind when it does not. */
     bool (*run)(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e);
+    const struct Cmd *subs; /* a group's commands, up to one without a name */
 } Cmd;
 
 extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN;
+extern const Cmd CMD_CONTEXT, CMD_IMAGE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not
  * touched. */

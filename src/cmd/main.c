@@ -6,20 +6,37 @@
 
 #include "base/cancel.h"
 #include "cmd/cmd.h"
+#include "dockerfile/dockerfile.h"
 
-static const Cmd *const CMDS[] = {&CMD_BUILD, &CMD_IMAGES, &CMD_INSPECT,
-                                  &CMD_SAVE,  &CMD_LOAD,   &CMD_RUN};
+static const Cmd *const CMDS[] = {&CMD_BUILD, &CMD_IMAGES, &CMD_INSPECT, &CMD_SAVE,
+                                  &CMD_LOAD,  &CMD_RUN,    &CMD_CONTEXT, &CMD_IMAGE};
+enum { MAX_WORDS = 32 };
 
 static void print(const Buf *b, int fd)
 {
     (void)!write(fd, b->ptr ? b->ptr : "", b->len);
 }
 
-static const Cmd *find_cmd(const char *name)
+/* The commands of a group, or all of them; how many. */
+static size_t list_cmds(const Cmd *group, const Cmd *ret[MAX_WORDS])
 {
-    for (size_t i = 0; i < NELEM(CMDS); i++)
-        if (!strcmp(CMDS[i]->name, name))
-            return CMDS[i];
+    size_t n = 0;
+    if (!group)
+        for (; n < NELEM(CMDS) && n < MAX_WORDS; n++)
+            ret[n] = CMDS[n];
+    else
+        for (; group->subs[n].name && n < MAX_WORDS; n++)
+            ret[n] = &group->subs[n];
+    return n;
+}
+
+static const Cmd *find_cmd(const Cmd *group, const char *name)
+{
+    const Cmd *cmds[MAX_WORDS];
+    size_t n = list_cmds(group, cmds);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(cmds[i]->name, name))
+            return cmds[i];
     return NULL;
 }
 
@@ -43,16 +60,32 @@ static void cmd_help(const Cmd *c)
 {
     scoped(buf) Buf b = BUF_INIT;
     opt_help(c->table, &b);
+    if (c->subs) {
+        buf_puts(&b, "\ncommands:\n");
+        for (const Cmd *s = c->subs; s->name; s++)
+            buf_printf(&b, "  %-10s %s\n", s->name, s->table->about);
+        buf_printf(&b, "\n'lighter %s COMMAND --help' lists a command's options.\n", c->name);
+    }
     print(&b, STDOUT_FILENO);
 }
 
-static int usage_error(const char *what, const char *word)
+/* A word that is no command, with the nearest one that is. */
+static int unknown_cmd(const Cmd *group, const char *word)
 {
-    fprintf(stderr, "lighter: %s '%s'; 'lighter help' lists the commands\n", what, word);
+    const Cmd *cmds[MAX_WORDS];
+    const char *names[MAX_WORDS];
+    size_t n = list_cmds(group, cmds);
+    for (size_t i = 0; i < n; i++)
+        names[i] = cmds[i]->name;
+    const char *near = df_suggest(word, names, n);
+    fprintf(stderr,
+            "lighter%s%s: unknown command '%s'%s%s%s; 'lighter help%s%s' lists the commands\n",
+            group ? " " : "", group ? group->name : "", word, near ? " (did you mean " : "",
+            near ? near : "", near ? "?)" : "", group ? " " : "", group ? group->name : "");
     return ERR_USAGE;
 }
 
-static int run_cmd(const Cmd *c, int argc, char **argv)
+static int run_cmd(const Cmd *group, const Cmd *c, int argc, char **argv)
 {
     scoped(arena) Arena a = {0};
     void *opts = arena_alloc(&a, c->opts_size);
@@ -68,12 +101,51 @@ static int run_cmd(const Cmd *c, int argc, char **argv)
         if (c->run(&a, opts, &operands, &code, &e))
             return code;
     }
+    const char *title = group ? arena_printf(&a, "%s %s", group->name, c->name) : c->name;
     if (cancel_signal()) {
-        fprintf(stderr, "lighter %s: stopped by signal %d\n", c->name, cancel_signal());
+        fprintf(stderr, "lighter %s: stopped by signal %d\n", title, cancel_signal());
         return 128 + cancel_signal();
     }
-    fprintf(stderr, "lighter %s: %s\n", c->name, e.msg);
+    fprintf(stderr, "lighter %s: %s\n", title, e.msg);
     return (int)e.kind;
+}
+
+static bool is_help(const char *word)
+{
+    return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+/* `lighter GROUP WORD...` */
+static int run_group(const Cmd *group, int argc, char **argv)
+{
+    if (argc < 1) {
+        fprintf(stderr, "lighter %s: needs a command; 'lighter help %s' lists them\n", group->name,
+                group->name);
+        return ERR_USAGE;
+    }
+    if (is_help(argv[0])) {
+        cmd_help(group);
+        return 0;
+    }
+    const Cmd *c = find_cmd(group, argv[0]);
+    return c ? run_cmd(group, c, argc - 1, argv + 1) : unknown_cmd(group, argv[0]);
+}
+
+/* `lighter help [WORD...]` */
+static int run_help(int argc, char **argv)
+{
+    const Cmd *c = NULL;
+    for (int i = 0; i < argc && (!c || c->subs); i++) {
+        const Cmd *group = c;
+        c = find_cmd(group, argv[i]);
+        if (!c)
+            return unknown_cmd(group, argv[i]);
+    }
+    if (c)
+        cmd_help(c);
+    else
+        overview(STDOUT_FILENO);
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -85,18 +157,10 @@ int main(int argc, char **argv)
         static const char text[] = "lighter " LIGHTER_VERSION "\n";
         return write(STDOUT_FILENO, text, sizeof text - 1) < 0;
     }
-    if (!strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h")) {
-        const Cmd *c = argc > 2 ? find_cmd(argv[2]) : NULL;
-        if (argc > 2 && !c)
-            return usage_error("unknown command", argv[2]);
-        if (c)
-            cmd_help(c);
-        else
-            overview(STDOUT_FILENO);
-        return 0;
-    }
-    const Cmd *c = find_cmd(word);
+    if (!strcmp(word, "help") || is_help(word))
+        return run_help(argc > 2 ? argc - 2 : 0, argv + 2);
+    const Cmd *c = find_cmd(NULL, word);
     if (!c)
-        return usage_error("unknown command", word);
-    return run_cmd(c, argc - 2, argv + 2);
+        return unknown_cmd(NULL, word);
+    return c->subs ? run_group(c, argc - 2, argv + 2) : run_cmd(NULL, c, argc - 2, argv + 2);
 }
