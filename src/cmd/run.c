@@ -42,7 +42,7 @@ static const OptRow ROWS[] = {
 static const OptTable TABLE = {"lighter run [OPTIONS] IMAGE [COMMAND...]",
                                "run a command in an image, once", ROWS, NELEM(ROWS), true};
 
-static bool add_volume(Arena *a, SandboxBind *v, size_t *n, const char *text, Err *e)
+static bool add_volume(Arena *a, SandboxMount *v, size_t *n, const char *text, Err *e)
 {
     char *copy = arena_strdup(a, text), *target = strchr(copy, ':');
     if (!target || !target[1])
@@ -56,7 +56,10 @@ static bool add_volume(Arena *a, SandboxBind *v, size_t *n, const char *text, Er
     char *source = realpath(copy, NULL);
     if (!source)
         return err_errno(e, ERR_USAGE, "--volume %s: '%s'", text, copy);
-    v[(*n)++] = (SandboxBind){arena_strdup(a, source), target, mode && !strcmp(mode, "ro")};
+    v[(*n)++] = (SandboxMount){.kind = SANDBOX_BIND,
+                               .source = arena_strdup(a, source),
+                               .target = target,
+                               .readonly = mode && !strcmp(mode, "ro")};
     free(source);
     if (target[0] != '/')
         return err_set(e, ERR_USAGE, "--volume %s: '%s' must be absolute", text, target);
@@ -126,9 +129,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         return err_set(e, ERR_USAGE, "needs an image");
     if (o->network && strcmp(o->network, "host") != 0)
         return err_set(e, ERR_USAGE, "--network=%s: only host is supported yet", o->network);
-    spec.binds = NEW_N(a, SandboxBind, o->volumes.n + 1);
+    SandboxMount *volumes = NEW_N(a, SandboxMount, o->volumes.n + 1);
+    spec.mounts = volumes;
     for (size_t i = 0; i < o->volumes.n; i++)
-        if (!add_volume(a, spec.binds, &spec.nbind, o->volumes.v[i], e))
+        if (!add_volume(a, volumes, &spec.nmount, o->volumes.v[i], e))
             return false;
     if (!cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e) ||
         !cmd_find(s, a, operands->v[0], &id, e) || !source_image(s, a, &id, &img, e) ||

@@ -11,11 +11,14 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -246,9 +249,21 @@ static int reap_until(pid_t command)
     }
 }
 
+/* The one interface of a new network namespace is down at first; runc sets it up as well. */
+static bool loopback_up(Err *e)
+{
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    scoped(fd) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo) < 0)
+        return err_errno(e, ERR_ENV, "set up the loopback interface");
+    return true;
+}
+
 static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 {
     Err e = ERR_INIT;
+    if (spec->net == SANDBOX_NET_NONE && !loopback_up(&e))
+        fail(&e);
     if (!die_with_parent() || sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
         err_errno(&e, ERR_ENV, "set up the sandbox");
         fail(&e);
@@ -299,6 +314,8 @@ _Noreturn void sandbox_child_main(void)
     (void)umask(0022);
     if (!spec_read(&a, FD_SPEC, &spec, &e))
         fail(&e);
+    if (spec.net == SANDBOX_NET_NONE)
+        flags |= CLONE_NEWNET;
     /*
      * The working directory moves into the new mount namespace with us; a descriptor would stay in
      * the old one, and overlayfs takes no directory of another namespace.

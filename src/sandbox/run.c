@@ -82,51 +82,16 @@ static bool start(Running *r, int specfd, int status, int output)
            spawn(r, spec_up, status_up, output, store_up);
 }
 
-/* Whether a directory of the upper says nothing else than the topmost one below it. */
-static bool copied_up(const SandboxSpec *spec, int upper, const char *name)
-{
-    struct stat mine, below;
-    if (fstatat(upper, name, &mine, AT_SYMLINK_NOFOLLOW) < 0)
-        return false;
-    for (size_t i = 0; i < spec->lowers.n; i++) {
-        char path[2048];
-        (void)snprintf(path, sizeof path, "%s/%s", spec->lowers.v[i], name);
-        if (fstatat(spec->storefd, path, &below, AT_SYMLINK_NOFOLLOW) == 0)
-            return S_ISDIR(below.st_mode) && mine.st_mode == below.st_mode &&
-                   mine.st_uid == below.st_uid && mine.st_gid == below.st_gid;
-    }
-    return false;
-}
+typedef struct Stub {
+    const char *name;
+    bool dir;
+} Stub;
 
-/*
- * Remove a mount point that was made for the sandbox's own files, if the command left it as it was.
- */
-static void remove_stub(const Running *r, const char *name, bool dir)
-{
-    struct stat st;
-    scoped(fd) int upper =
-        openat(r->spec->storefd, r->spec->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* /proc, /sys and /dev stay: docker's builder leaves them in the layer as well. */
-    if (upper < 0 || !strcmp(name, "proc") || !strcmp(name, "sys") || !strcmp(name, "dev"))
-        return;
-    if (fstatat(upper, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (!dir && st.st_size))
-        return;
-    const char *base = path_base(name);
-    char up[1024];
-    (void)snprintf(up, sizeof up, "%.*s", base == name ? 1 : (int)(base - name - 1),
-                   base == name ? "." : name);
-    scoped(fd) int parent = fs_open_beneath(upper, up, O_RDONLY | O_DIRECTORY, 0);
-    if (parent < 0 || unlinkat(parent, base, dir ? AT_REMOVEDIR : 0) < 0)
-        return; /* not empty: the command used it */
-    if (base != name && copied_up(r->spec, upper, up))
-        (void)unlinkat(upper, up, AT_REMOVEDIR); /* not empty: the command wrote there */
-}
-
-enum { MAX_STUBS = 64 };
-
+/* Mount points that were made, in that order. */
 typedef struct Stubs {
-    Report v[MAX_STUBS];
-    size_t n;
+    Arena arena;
+    Stub *v;
+    size_t n, cap;
 } Stubs;
 
 static void take_report(Running *r, Stubs *stubs, const Report *rep)
@@ -137,8 +102,8 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         err_set(r->e, (ErrKind)rep->number, "%s", rep->text);
         break;
     case REPORT_STUB:
-        if (stubs->n < MAX_STUBS)
-            stubs->v[stubs->n++] = *rep;
+        *ARENA_PUSH(&stubs->arena, stubs->v, stubs->n, stubs->cap) =
+            (Stub){arena_strdup(&stubs->arena, rep->text), rep->number};
         break;
     case REPORT_EXIT:
         r->got_exit = true;
@@ -185,7 +150,7 @@ static void pump(Running *r, Stubs *stubs)
 bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
 {
     Running r = {.output = -1, .status = -1, .spec = spec, .out = out, .e = e};
-    Stubs stubs = {.n = 0};
+    Stubs stubs = {0};
     int raw;
     if (!spec_write(spec, &raw, e))
         return false;
@@ -206,7 +171,8 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
     }
     for (size_t i = stubs.n; i-- > 0;)
-        remove_stub(&r, stubs.v[i].text, stubs.v[i].number);
+        stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
+    arena_done(&stubs.arena);
     if (r.got_error)
         return false;
     SandboxEnd end = {.cancelled = r.cancelled};

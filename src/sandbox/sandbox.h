@@ -61,11 +61,37 @@ NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
 
 /* ---- one command ---- */
 
-typedef struct SandboxBind {
-    const char *source; /* outside, absolute */
-    const char *target; /* inside, absolute */
+/*
+ * What is mounted in a step's root besides what every step has.
+ *
+ * A target is resolved inside the step's root and `sub` inside its source only: absolute links and
+ * `..` stay there. A missing target is made, and removed from `upper` after the step with its
+ * parents where all that is still empty. Targets "/" and below /proc are refused.
+ */
+typedef enum SandboxMountKind {
+    SANDBOX_BIND,    /* a directory or file as it is: what is written stays */
+    SANDBOX_OVERLAY, /* a stack of directories; what is written is thrown away */
+    SANDBOX_TMPFS,   /* an empty directory in memory */
+    SANDBOX_FILE,    /* a file in memory, read-only: it never exists on a disk */
+} SandboxMountKind;
+
+typedef struct SandboxMount {
+    SandboxMountKind kind;
+    const char *target; /* absolute */
     bool readonly;
-} SandboxBind;
+    const char *source; /* BIND: relative to `storefd`, or absolute */
+    StrList lowers;     /* OVERLAY: relative to `storefd`, top first; none: an empty directory */
+    const char *sub;    /* BIND, OVERLAY: file or directory inside that is mounted; NULL: all */
+    const void *bytes;  /* FILE */
+    uint64_t size;      /* FILE: of `bytes`; TMPFS: limit in bytes, 0: the kernel's */
+    uint32_t mode;      /* FILE: permission bits; without an x bit the mount is noexec */
+    uint32_t uid, gid;  /* FILE: as the step counts them */
+} SandboxMount;
+
+typedef enum SandboxNet {
+    SANDBOX_NET_HOST, /* the caller's */
+    SANDBOX_NET_NONE, /* its own, with a loopback interface and nothing else */
+} SandboxNet;
 
 typedef struct SandboxSpec {
     bool in_userns;
@@ -77,8 +103,10 @@ typedef struct SandboxSpec {
     const char *cwd;
     const char *user; /* "", name, number, user:group */
     const char *hostname;
-    SandboxBind *binds;
-    size_t nbind;
+    const SandboxMount *mounts; /* any order; mounted bytewise by target as BuildKit does, so that a
+                                   directory comes before what is mounted in it */
+    size_t nmount;
+    SandboxNet net;
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
 } SandboxSpec;
 
@@ -98,9 +126,10 @@ typedef struct SandboxOutput {
 /*
  * sandbox_run - run one command and wait for it and for all its children's end.
  *
- * Any thread may call it. Mount points that had to be made for the sandbox's own files are removed
- * from `upper` again. Fails with ERR_ENV (the kernel refuses a part of the sandbox), or ERR_STEP
- * (no such program or user in the image); a command that merely fails is a success with ret->code.
+ * Any thread may call it. Mount points that had to be made are removed from `upper` again, and
+ * directories keep their times in it. Fails with ERR_ENV (the kernel refuses a part of the
+ * sandbox), or ERR_STEP (no such program or user in the image, a mount without source or with a
+ * target that cannot be one); a command that merely fails is a success with ret->code.
  */
 NODISCARD bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret,
                            Err *e);

@@ -7,7 +7,7 @@
 
 #include "base/fs.h"
 
-enum { SPEC_MAX_SIZE = 64 << 20 };
+enum { SPEC_MAX_SIZE = 64 << 20, FILES_MAX_SIZE = 32 << 20, MAX_MOUNTS = 1024 };
 
 static void put_u32(Buf *b, uint32_t v)
 {
@@ -28,10 +28,46 @@ static void put_list(Buf *b, const StrList *l)
         put_text(b, l->v[i]);
 }
 
+static void put_mount(Buf *b, const SandboxMount *m)
+{
+    uint32_t nbyte = m->kind == SANDBOX_FILE ? (uint32_t)m->size : 0;
+    put_u32(b, m->kind);
+    put_text(b, m->target);
+    put_u32(b, m->readonly);
+    put_text(b, m->source);
+    put_list(b, &m->lowers);
+    put_text(b, m->sub);
+    put_u32(b, (uint32_t)(m->size >> 32));
+    put_u32(b, (uint32_t)m->size);
+    put_u32(b, m->mode);
+    put_u32(b, m->uid);
+    put_u32(b, m->gid);
+    put_u32(b, nbyte);
+    buf_add(b, m->bytes, nbyte);
+}
+
+static bool check_size(const SandboxSpec *s, Err *e)
+{
+    uint64_t size = 0;
+    for (size_t i = 0; i < s->nmount; i++) {
+        const SandboxMount *m = &s->mounts[i];
+        if (m->kind == SANDBOX_FILE &&
+            (m->size > FILES_MAX_SIZE || (size += m->size) > FILES_MAX_SIZE))
+            return err_set(e, ERR_STEP,
+                           "mounts of files in memory: more than %d bytes for one step",
+                           FILES_MAX_SIZE);
+    }
+    if (s->nmount > MAX_MOUNTS)
+        return err_set(e, ERR_STEP, "%zu mounts for one step: more than %d", s->nmount, MAX_MOUNTS);
+    return true;
+}
+
 /* The order of fields here and in spec_read is the format; both ends are the same program. */
 bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
+    if (!check_size(s, e))
+        return false;
     put_u32(&b, s->in_userns);
     put_u32(&b, s->interactive);
     put_list(&b, &s->lowers);
@@ -42,12 +78,10 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_text(&b, s->cwd);
     put_text(&b, s->user);
     put_text(&b, s->hostname);
-    put_u32(&b, (uint32_t)s->nbind);
-    for (size_t i = 0; i < s->nbind; i++) {
-        put_text(&b, s->binds[i].source);
-        put_text(&b, s->binds[i].target);
-        put_u32(&b, s->binds[i].readonly);
-    }
+    put_u32(&b, s->net);
+    put_u32(&b, (uint32_t)s->nmount);
+    for (size_t i = 0; i < s->nmount; i++)
+        put_mount(&b, &s->mounts[i]);
     scoped(fd) int fd = memfd_create("lighter-step", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return err_errno(e, ERR_ENV, "memfd_create");
@@ -98,6 +132,29 @@ static StrList get_list(Cursor *c, Arena *a)
     return l;
 }
 
+static SandboxMount get_mount(Cursor *c, Arena *a)
+{
+    SandboxMount m = {.kind = get_u32(c)};
+    m.target = get_text(c, a);
+    m.readonly = get_u32(c);
+    m.source = get_text(c, a);
+    m.lowers = get_list(c, a);
+    m.sub = get_text(c, a);
+    m.size = (uint64_t)get_u32(c) << 32;
+    m.size |= get_u32(c);
+    m.mode = get_u32(c);
+    m.uid = get_u32(c);
+    m.gid = get_u32(c);
+    uint32_t nbyte = get_u32(c);
+    if (c->bad || (size_t)(c->end - c->p) < nbyte || (m.kind == SANDBOX_FILE && nbyte != m.size)) {
+        c->bad = true;
+        return m;
+    }
+    m.bytes = arena_strndup(a, c->p, nbyte);
+    c->p += nbyte;
+    return m;
+}
+
 bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -115,15 +172,14 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.cwd = get_text(&c, a);
     s.user = get_text(&c, a);
     s.hostname = get_text(&c, a);
-    s.nbind = get_u32(&c);
-    if (c.bad || s.nbind > 1024)
+    s.net = get_u32(&c);
+    s.nmount = get_u32(&c);
+    if (c.bad || s.nmount > MAX_MOUNTS)
         return err_set(e, ERR_ENV, "the step's description is damaged");
-    s.binds = NEW_N(a, SandboxBind, s.nbind + 1);
-    for (size_t i = 0; i < s.nbind; i++) {
-        s.binds[i].source = get_text(&c, a);
-        s.binds[i].target = get_text(&c, a);
-        s.binds[i].readonly = get_u32(&c);
-    }
+    SandboxMount *mounts = NEW_N(a, SandboxMount, s.nmount + 1);
+    for (size_t i = 0; i < s.nmount; i++)
+        mounts[i] = get_mount(&c, a);
+    s.mounts = mounts;
     if (c.bad || c.p != c.end)
         return err_set(e, ERR_ENV, "the step's description is damaged");
     *ret = s;

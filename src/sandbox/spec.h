@@ -14,14 +14,17 @@ enum { FD_SPEC = 3, FD_STATUS = 4, FD_STORE = 5, FD_NFIXED = 6 };
 
 typedef enum ReportKind {
     REPORT_ERROR = 'E', /* number: ErrKind */
-    REPORT_STUB = 'S',  /* text: path of a mount point that had to be made, relative to the root */
+    REPORT_STUB = 'S',  /* number: it is a directory; text: path of a mount point that had to be
+                           made, relative to the root */
     REPORT_EXIT = 'X',  /* number: wait status of the command */
 } ReportKind;
+
+enum { REPORT_TEXT_SIZE = 1024 };
 
 typedef struct Report {
     char kind;
     int number;
-    char text[1024];
+    char text[REPORT_TEXT_SIZE];
 } Report;
 
 NODISCARD bool spec_write(const SandboxSpec *spec, int *ret_fd, Err *e);
@@ -34,5 +37,9 @@ NODISCARD bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e);
 bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e);
 /* report - send one record to the parent; best effort, for nobody else could be told. */
 void report(ReportKind kind, int number, const char *text);
+
+/* stub_remove - in the builder: remove a mount point that was made from `upper`, with the
+ * directories that are there only for its sake, unless the command used it. */
+void stub_remove(const SandboxSpec *spec, const char *name, bool dir);
 
 #endif
