@@ -224,8 +224,11 @@ static bool files_open(Arena *a, const SandboxSpec *spec, int *ret_fd, Err *e)
     if (mount("tmpfs", dir, "tmpfs", flags, arena_printf(a, "%s,noswap", opts)) < 0 &&
         mount("tmpfs", dir, "tmpfs", flags, opts) < 0)
         return err_errno(e, ERR_ENV, "mount a tmpfs for files in memory");
-    *ret_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return *ret_fd >= 0 || err_errno(e, ERR_ENV, "open '%s'", dir);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_ENV, "open '%s'", dir);
+    *ret_fd = fd;
+    return true;
 }
 
 /* Bytewise by target, which puts every directory before what is in it; equals stay in order. */

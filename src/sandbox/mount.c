@@ -48,11 +48,11 @@ static bool mount_dev(const Root *r, Err *e)
  */
 static bool mount_sys(const SandboxSpec *spec, const Root *r, Err *e)
 {
+    const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
     Err ignored = ERR_INIT;
-    return (spec->net == SANDBOX_NET_NONE &&
-            mount_new(r, "sysfs", "/sys", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL,
-                      &ignored)) ||
-           mount_bind(r, "/sys", "/sys", spec->in_userns,
+    if (spec->net == SANDBOX_NET_NONE && mount_new(r, "sysfs", "/sys", flags, NULL, &ignored))
+        return true;
+    return mount_bind(r, "/sys", "/sys", spec->in_userns,
                       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
                       e);
 }
@@ -136,7 +136,7 @@ static bool enter_root(const Root *r, Err *e)
 /* The working directory is the store, which the spec's names are relative to. */
 bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
 {
-    Root r;
+    scoped(root) Root r = {.fd = -1};
     char *work = arena_printf(a, "%s/work", spec->scratch),
          *root = arena_printf(a, "%s/root", spec->scratch);
     StrList lowers = strlist_copy(a, &spec->lowers);
@@ -156,7 +156,6 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
         return false;
     if (!root_open(root, &r, e))
         return false;
-    scoped(fd) int fd = r.fd;
     return mount_system(spec, &r, e) && mount_files(spec, &r, e) && mount_extras(a, spec, &r, e) &&
            enter_root(&r, e) && hide(e);
 }

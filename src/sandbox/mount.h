@@ -50,6 +50,11 @@ typedef struct Root {
     char path[4096]; /* absolute, as /proc/self/fd shows it */
 } Root;
 
+static inline void scoped_root_done(Root *r)
+{
+    scoped_fd_done(&r->fd);
+}
+
 NODISCARD bool root_open(const char *path, Root *ret, Err *e);
 
 /*

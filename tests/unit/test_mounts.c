@@ -1,165 +1,14 @@
 /*
  * sandbox: what is mounted in a step, and a step without a network.
- *
- * Steps run here as they do in lighter: this program executes itself as the sandbox's child. Their
- * image is the machine's /usr (which has bin and lib where a root has them) below a directory of
- * ours. Everything runs twice: as root, and as root of a user namespace, which is what mode
- * rootless is.
  */
-#include "testing.h"
+#include "steps.h"
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-
-#include "sandbox/sandbox.h"
-
-static bool in_userns;
-
-enum { MAX_MOUNTS = 8 };
-
-typedef struct Place {
-    Scratch store;
-    Arena arena;
-    SandboxSpec spec;
-    SandboxMount m[MAX_MOUNTS];
-    Buf out;
-    unsigned nrun;
-    const char *sought;   /* looked for in the store while the step runs */
-    bool found, searched; /* while it ran */
-} Place;
-
-static void scoped_place_done(Place *p)
-{
-    scoped_scratch_done(&p->store);
-    arena_done(&p->arena);
-    scoped_buf_done(&p->out);
-}
-
-static Place place_new(void)
-{
-    Place p = {.store = scratch_new(), .out = BUF_INIT};
-    make_dir(p.store.fd, "base");
-    make_dir(p.store.fd, "base/old");
-    make_dir(p.store.fd, "base/etc"); /* in a user namespace, one of /usr could not be written to */
-    strlist_add(&p.arena, &p.spec.lowers, "base");
-    strlist_add(&p.arena, &p.spec.lowers, "/usr");
-    return p;
-}
-
-static SandboxMount *mount_add(Place *p, SandboxMountKind kind, const char *target)
-{
-    SandboxMount *m = &p->m[p->spec.nmount++];
-    assert_true(p->spec.nmount <= MAX_MOUNTS);
-    *m = (SandboxMount){.kind = kind, .target = target};
-    return m;
-}
-
-static SandboxMount *bind_add(Place *p, const char *source, const char *target, bool readonly)
-{
-    SandboxMount *m = mount_add(p, SANDBOX_BIND, target);
-    m->source = source;
-    m->readonly = readonly;
-    return m;
-}
-
-static SandboxMount *file_add(Place *p, const char *target, const char *text, uint32_t mode)
-{
-    SandboxMount *m = mount_add(p, SANDBOX_FILE, target);
-    m->bytes = text;
-    m->size = strlen(text);
-    m->mode = mode;
-    return m;
-}
-
-/* Whether any file below the store holds the text. */
-static bool store_holds(const Place *p, const char *text)
-{
-    char command[256];
-    (void)snprintf(command, sizeof command, "grep -rqF '%s' '%s'", text, p->store.path);
-    return system(command) == 0;
-}
-
-static void take(void *arg, const char *bytes, size_t n)
-{
-    Place *p = arg;
-    buf_add(&p->out, bytes, n);
-    if (p->sought && !p->searched) {
-        p->found = store_holds(p, p->sought);
-        p->searched = true;
-    }
-}
-
-static bool try_run(Place *p, const char *script, SandboxEnd *ret, Err *e)
-{
-    SandboxOutput out = {take, p};
-    const char *dir = arena_printf(&p->arena, "run%u", p->nrun++);
-    p->spec.in_userns = in_userns;
-    p->spec.storefd = p->store.fd;
-    p->spec.mounts = p->m;
-    p->spec.upper = arena_printf(&p->arena, "%s/upper", dir);
-    p->spec.scratch = arena_printf(&p->arena, "%s/scratch", dir);
-    p->spec.hostname = "unit";
-    p->spec.cwd = "/";
-    p->spec.user = p->spec.user ? p->spec.user : "";
-    p->spec.argv = (StrList){0};
-    make_dir(p->store.fd, dir);
-    make_dir(p->store.fd, p->spec.upper);
-    make_dir(p->store.fd, p->spec.scratch);
-    strlist_add(&p->arena, &p->spec.argv, "/bin/sh");
-    strlist_add(&p->arena, &p->spec.argv, "-c");
-    strlist_add(&p->arena, &p->spec.argv, script);
-    buf_done(&p->out);
-    return sandbox_run(&p->spec, &out, ret, e);
-}
-
-/* Run a step that must succeed and print exactly this. */
-static void prints(Place *p, const char *script, const char *want)
-{
-    SandboxEnd end;
-    Err e = ERR_INIT;
-    if (!try_run(p, script, &end, &e))
-        fail_msg("%s: %s", script, e.msg);
-    if (end.code || strcmp(buf_str(&p->out), want) != 0)
-        fail_msg("%s: code %d, '%s'; wanted '%s'", script, end.code, buf_str(&p->out), want);
-}
-
-static void refused(Place *p, ErrKind kind, const char *part)
-{
-    SandboxEnd end;
-    Err e = ERR_INIT;
-    FAILS(try_run(p, "true", &end, &e), kind, part);
-}
-
-/* Whether `name` is in the upper of the last step. */
-static bool in_upper(const Place *p, const char *name)
-{
-    scoped(arena) Arena a = {0};
-    return exists(p->store.fd, arena_printf(&a, "%s/%s", p->spec.upper, name));
-}
-
-static void upper_has(const Place *p, const char *want)
-{
-    scoped(arena) Arena a = {0};
-    scoped(buf) Buf got = BUF_INIT;
-    Err e = ERR_INIT;
-    StrList names;
-    int raw = -1;
-    OK(fs_open_dir(p->store.fd, p->spec.upper, &raw, &e));
-    scoped(fd) int fd = raw;
-    OK(fs_list(&a, fd, &names, &e));
-    for (size_t i = 0; i < names.n; i++)
-        buf_printf(&got, "%s ", names.v[i]);
-    assert_string_equal(buf_str(&got), want);
-}
-
-#define NOTHING "dev proc sys " /* docker's builder leaves these in an image that lacks them */
 
 /* ---- binds ---- */
 
@@ -331,174 +180,6 @@ static void a_source_that_is_not_there_is_named(void **state)
     refused(&p, ERR_STEP, "'nosuch' on '/m'");
     p.m[0].sub = "x";
     refused(&p, ERR_STEP, "'nosuch' on '/m'");
-}
-
-/* ---- targets ---- */
-
-static void links_of_the_image_lead_to_targets_inside_it(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    make_dir(p.store.fd, "src");
-    put(p.store.fd, "src/f", "text\n");
-    make_dir(p.store.fd, "victim");
-    const char *victim = arena_printf(&p.arena, "%s/victim", p.store.path);
-    make_link(p.store.fd, "base/escape", victim);
-    make_link(p.store.fd, "base/relative", "../../../old");
-    make_link(p.store.fd, "base/dangling", "made/by/us");
-    bind_add(&p, "src", "/escape/new", true);
-    bind_add(&p, "src", "/relative", true);
-    bind_add(&p, "src", "/dangling", true);
-    prints(&p, arena_printf(&p.arena, "cat %s/new/f old/f made/by/us/f", victim),
-           "text\ntext\ntext\n");
-    assert_false(exists(p.store.fd, "victim/new"));
-    upper_has(&p, NOTHING);
-}
-
-static void the_root_and_proc_are_no_targets(void **state)
-{
-    static const char *const BAD[][2] = {{"/", "'/'"},
-                                         {"/old/..", "'/'"},
-                                         {"/toroot", "'/toroot'"},
-                                         {"/proc", "'/proc'"},
-                                         {"/proc/self", "'/proc/self"},
-                                         {"/toproc/sys", "'/toproc/sys'"},
-                                         {"relative", "'relative'"}};
-    (void)state;
-    for (size_t i = 0; i < NELEM(BAD); i++) {
-        scoped(place) Place p = place_new();
-        make_link(p.store.fd, "base/toroot", "/");
-        make_link(p.store.fd, "base/toproc", "proc");
-        mount_add(&p, SANDBOX_TMPFS, BAD[i][0]);
-        refused(&p, ERR_STEP, BAD[i][1]);
-        make_dir(p.store.fd, "src");
-        p.m[0] = (SandboxMount){.kind = SANDBOX_BIND, .source = "src", .target = BAD[i][0]};
-        refused(&p, ERR_STEP, BAD[i][1]);
-    }
-}
-
-static void a_file_and_a_directory_do_not_fit_each_other(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    put(p.store.fd, "base/file", "");
-    put(p.store.fd, "f", "");
-    bind_add(&p, "f", "/old", true);
-    refused(&p, ERR_STEP, "'/old'");
-    mount_add(&p, SANDBOX_TMPFS, "/file");
-    p.m[0] = p.m[1];
-    p.spec.nmount = 1;
-    refused(&p, ERR_STEP, "'/file'");
-}
-
-/* ---- what stays of a target ---- */
-
-static void targets_that_were_made_are_gone_after_the_step(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    make_dir(p.store.fd, "base/old/a");
-    make_dir(p.store.fd, "base/old/a/b");
-    mount_add(&p, SANDBOX_TMPFS, "/tmp");
-    mount_add(&p, SANDBOX_TMPFS, "/one/target");
-    mount_add(&p, SANDBOX_TMPFS, "/one/other");
-    mount_add(&p, SANDBOX_TMPFS, "/old/a/b/c/d");
-    file_add(&p, "/run/secrets/id", "text", 0400);
-    prints(&p, "stat -c '%a %u %g' /one /old/a/b/c", "755 0 0\n755 0 0\n");
-    upper_has(&p, NOTHING); /* nor the copied up /old */
-}
-
-static void what_the_step_wrote_beside_a_target_stays(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    mount_add(&p, SANDBOX_TMPFS, "/one/target");
-    mount_add(&p, SANDBOX_TMPFS, "/old/target");
-    prints(&p, "touch /one/mine /one/target/lost /old/mine; chmod 700 /one", "");
-    upper_has(&p, "dev old one proc sys ");
-    assert_true(in_upper(&p, "one/mine") && in_upper(&p, "old/mine"));
-    assert_false(in_upper(&p, "one/target") || in_upper(&p, "old/target"));
-}
-
-static time_t upper_time(const Place *p, const char *name)
-{
-    scoped(arena) Arena a = {0};
-    struct stat st;
-    if (fstatat(p->store.fd, arena_printf(&a, "%s/%s", p->spec.upper, name), &st, 0) < 0)
-        fail_msg("'%s': %s", name, strerror(errno));
-    return st.st_mtime;
-}
-
-static void targets_leave_no_time_in_the_directories_above(void **state)
-{
-    scoped(place) Place p = place_new();
-    struct timespec when[2] = {{1000000, 0}, {1000000, 0}};
-    (void)state;
-    make_dir(p.store.fd, "base/old/below");
-    assert_int_equal(utimensat(p.store.fd, "base/old", when, 0), 0);
-    mount_add(&p, SANDBOX_TMPFS, "/old/target");
-    file_add(&p, "/old/file", "x", 0400);
-    prints(&p, "stat -c %Y /old; touch /old/below/mine", "1000000\n");
-    assert_int_equal(upper_time(&p, "old"), 1000000);
-    prints(&p, "touch -d @2000000 /old", "");
-    assert_false(in_upper(&p, "old"));
-    prints(&p, "touch /old/below/mine; touch -d @2000000 /old", "");
-    assert_int_equal(upper_time(&p, "old"), 2000000);
-}
-
-static void a_target_that_was_there_stays(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    make_dir(p.store.fd, "base/old/target");
-    put(p.store.fd, "base/empty", "");
-    mount_add(&p, SANDBOX_TMPFS, "/old/target");
-    file_add(&p, "/empty", "text\n", 0444);
-    prints(&p, "cat /empty", "text\n");
-    prints(&p, "rm -r /old/target 2>/dev/null; cat /empty", "text\n");
-    upper_has(&p, NOTHING); /* no whiteout either */
-}
-
-/* BuildKit counts all parents of a target that the image lacks, and only for its own mounts. */
-static void dev_stays_unless_something_is_mounted_in_it(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    file_add(&p, "/dev/pipes/EOF", "text\n", 0755);
-    prints(&p, "cat /dev/pipes/EOF", "text\n");
-    upper_has(&p, "proc sys ");
-    p.m[0].target = "/device";
-    prints(&p, "cat /device", "text\n");
-    upper_has(&p, NOTHING);
-}
-
-static void a_directory_is_mounted_before_what_is_in_it(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    make_dir(p.store.fd, "src");
-    make_dir(p.store.fd, "src/sub");
-    put(p.store.fd, "src/f", "text\n");
-    file_add(&p, "/a/b/sub/key", "key\n", 0400);
-    bind_add(&p, "src", "/a/b", false);
-    mount_add(&p, SANDBOX_TMPFS, "/a");
-    mount_add(&p, SANDBOX_TMPFS, "/a-b");
-    prints(&p, "ls /a; cat /a/b/f /a/b/sub/key", "b\ntext\nkey\n");
-    upper_has(&p, NOTHING);
-    p.m[1].readonly = true; /* the mount point of before is still in the bound directory */
-    prints(&p, "cat /a/b/sub/key", "key\n");
-    p.m[0].target = "/a/b/none";
-    refused(&p, ERR_STEP, "'/a/b/none'");
-}
-
-static void the_last_of_two_mounts_on_one_target_is_seen(void **state)
-{
-    scoped(place) Place p = place_new();
-    (void)state;
-    file_add(&p, "/etc/hosts", "first\n", 0400);
-    file_add(&p, "/etc//hosts", "second\n", 0400);
-    prints(&p, "cat /etc/hosts", "second\n");
-    upper_has(&p, NOTHING);
 }
 
 /* ---- memory ---- */
@@ -685,8 +366,6 @@ static void a_step_without_network_has_a_loopback_of_its_own(void **state)
                "lo\nRead-only\n");
 }
 
-/* ---- both modes ---- */
-
 static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
@@ -699,16 +378,6 @@ static int run_all(void)
         cmocka_unit_test(a_part_of_a_stack_is_mounted_alone),
         cmocka_unit_test(a_part_stays_inside_its_source),
         cmocka_unit_test(a_source_that_is_not_there_is_named),
-        cmocka_unit_test(links_of_the_image_lead_to_targets_inside_it),
-        cmocka_unit_test(the_root_and_proc_are_no_targets),
-        cmocka_unit_test(a_file_and_a_directory_do_not_fit_each_other),
-        cmocka_unit_test(targets_that_were_made_are_gone_after_the_step),
-        cmocka_unit_test(what_the_step_wrote_beside_a_target_stays),
-        cmocka_unit_test(targets_leave_no_time_in_the_directories_above),
-        cmocka_unit_test(a_target_that_was_there_stays),
-        cmocka_unit_test(dev_stays_unless_something_is_mounted_in_it),
-        cmocka_unit_test(a_directory_is_mounted_before_what_is_in_it),
-        cmocka_unit_test(the_last_of_two_mounts_on_one_target_is_seen),
         cmocka_unit_test(a_tmpfs_has_its_size_and_the_mode_of_what_it_covers),
         cmocka_unit_test(a_file_in_memory_has_its_bytes_mode_and_owner),
         cmocka_unit_test(a_file_in_memory_is_for_its_owner),
@@ -721,64 +390,9 @@ static int run_all(void)
                                        tests, NULL, NULL);
 }
 
-static void map_ids(pid_t pid, const char *file)
-{
-    Err e = ERR_INIT;
-    char path[64];
-    static const char MAP[] = "0 100000 65536";
-    (void)snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
-    scoped(fd) int fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || !fs_write_all(fd, MAP, sizeof MAP - 1, &e))
-        print_message("skipped: user namespace: no id map\n");
-}
-
-/* In a child: what mode rootless enters, for root, who needs no newuidmap. */
-static int run_all_in_userns(void)
-{
-    int ready[2] = {-1, -1}, go[2] = {-1, -1}, status = 1;
-    char c = 0;
-    if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(go, O_CLOEXEC) < 0)
-        return 1;
-    pid_t pid = fork();
-    if (pid == 0) {
-        if (unshare(CLONE_NEWUSER) < 0)
-            _exit(77);
-        in_userns = true;
-        (void)!write(ready[1], &c, 1);
-        if (read(go[0], &c, 1) != 1 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-            _exit(77);
-        exit(run_all());
-    }
-    close(ready[1]);
-    if (read(ready[0], &c, 1) == 1) {
-        map_ids(pid, "uid_map");
-        map_ids(pid, "gid_map");
-        (void)!write(go[1], &c, 1);
-    }
-    if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
-        return 1;
-    if (WEXITSTATUS(status) == 77)
-        print_message("skipped: no user namespaces here\n");
-    return WEXITSTATUS(status) == 77 ? 0 : WEXITSTATUS(status);
-}
-
 int main(int argc, char **argv)
 {
-    Err e = ERR_INIT;
-    SandboxHost host;
-    if (argc > 1 && !strcmp(argv[1], SANDBOX_CHILD_WORD))
-        sandbox_child_main();
     if (argc == 4 && !strcmp(argv[1], "--look"))
         _exit(look_around(argv + 2));
-    if (access("/usr/bin/sh", X_OK) < 0 || access("/usr/lib", X_OK) < 0) {
-        print_message("skipped: /usr is no image here\n");
-        return 0;
-    }
-    if (!sandbox_host("auto", &host, &e) || !sandbox_enter(&host, &e)) {
-        print_message("skipped: %s\n", e.msg);
-        return 0;
-    }
-    in_userns = host.mode != MODE_ROOT;
-    int failed = run_all();
-    return in_userns ? failed : failed + run_all_in_userns();
+    return run_in_modes(argc, argv, run_all);
 }
