@@ -59,7 +59,13 @@ static void read_only_reaches_the_mounts_below(void **state)
     if (stat("/dev", &dev) < 0 || stat("/dev/shm", &shm) < 0 || dev.st_dev == shm.st_dev)
         SKIP("/dev/shm is no mount here");
     bind_add(&p, "/dev", "/host", true);
-    prints(&p, "touch /host/shm/lighter-unit 2>&1 | grep -o Read-only", "Read-only\n");
+    const char *name = arena_printf(&p.arena, "shm/lighter-unit-%d", (int)getpid());
+    const char *script = arena_printf(&p.arena, "(echo >/host/%s) 2>&1 | grep -o Read-only", name);
+    SandboxEnd end;
+    Err e = ERR_INIT;
+    OK(try_run(&p, script, &end, &e));
+    (void)unlink(arena_printf(&p.arena, "/dev/%s", name));
+    assert_string_equal(buf_str(&p.out), "Read-only\n");
 }
 
 /* ---- overlays ---- */
@@ -268,7 +274,8 @@ static void too_much_in_memory_is_refused(void **state)
 {
     scoped(place) Place p = place_new();
     (void)state;
-    file_add(&p, "/a", "", 0400)->size = UINT64_MAX;
+    file_add(&p, "/a", "x", 0400);
+    file_add(&p, "/b", "", 0400)->size = UINT64_MAX;
     refused(&p, ERR_STEP, "33554432 bytes");
 }
 
@@ -349,8 +356,8 @@ static void a_step_without_network_has_a_loopback_of_its_own(void **state)
     (void)state;
     (void)snprintf(name, sizeof name, "lighter-unit-%d", (int)getpid());
     struct sockaddr_un un = abstract(name, &un_n);
-    scoped(fd) int tcp = listener((struct sockaddr *)&there, &n),
-                   unixfd = listener((struct sockaddr *)&un, &un_n);
+    int listening[] = {listener((struct sockaddr *)&there, &n),
+                       listener((struct sockaddr *)&un, &un_n)};
     const char *script = look(&p, there.sin_port, name);
     SandboxEnd end;
     Err e = ERR_INIT;
@@ -364,6 +371,8 @@ static void a_step_without_network_has_a_loopback_of_its_own(void **state)
     if (!in_userns) /* a container's masks in /sys can keep a user namespace from a new one */
         prints(&p, "ls /sys/class/net; (echo 1 >/sys/class/net/lo/mtu) 2>&1 | grep -o Read-only",
                "lo\nRead-only\n");
+    for (size_t i = 0; i < NELEM(listening); i++)
+        close(listening[i]);
 }
 
 static int run_all(void)
