@@ -125,9 +125,10 @@ static int make_point(const Root *r, const char *path, bool dir, unsigned links)
 
 int point_open(const Root *r, const char *path, bool dir, bool *ret_made)
 {
+    if (!ret_made)
+        return make_point(r, path, dir, 0);
     int fd = fs_open_in_root(r->fd, path, O_PATH | (dir ? O_DIRECTORY : 0), 0);
-    if (ret_made)
-        *ret_made = fd < 0;
+    *ret_made = fd < 0;
     return fd >= 0 || errno != ENOENT ? fd : make_point(r, path, dir, 0);
 }
 
