@@ -12,8 +12,6 @@
 #include "sandbox/sandbox.h"
 #include "store/store.h"
 
-#define LIGHTER_VERSION "0.1.0"
-
 /*
  * One command. `table` describes its options; `run` gets them parsed.
  *

@@ -6,7 +6,7 @@
  * named contexts and then in the store; registries are not reached yet, and the message says so.
  * Git references become commits and checked-out trees; git itself is a program that is run.
  *
- * Used by: steps, cmd.  Uses: base, image, store, layer, snapshot.
+ * Used by: steps, cmd.  Uses: base, net, image, store, layer, snapshot.
  */
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
@@ -126,5 +126,40 @@ NODISCARD bool source_git_resolve(Store *s, Arena *a, const GitRef *r, GitCommit
  */
 NODISCARD bool source_git(Store *s, Arena *a, const GitRef *r, const GitCommit *c, SnapshotId *ret,
                           Err *e);
+
+/* ---- files of web servers ---- */
+
+typedef struct SourceHttp {
+    const char *url;
+    const Digest *checksum; /* NULL: whatever the server has */
+    StrList headers;        /* "Name: value" */
+    const char *name;       /* the file's name; NULL: Content-Disposition or the URL says it */
+} SourceHttp;
+
+typedef struct SourceFile {
+    SnapshotId snapshot; /* a directory that holds just the file: mode 0600, owner 0:0 */
+    const char *name;    /* one path component, in the arena */
+    Digest digest;
+    uint64_t size;
+    int64_t mtime; /* what Last-Modified said, else 0 */
+} SourceFile;
+
+/*
+ * source_http - the file behind an URL, fetched unless what is kept is what the server has.
+ *
+ * Each call asks the server with If-None-Match or If-Modified-Since, and downloads when there is
+ * something new or the snapshot is gone. With a checksum whose bytes are kept, no server is asked.
+ * Works before sandbox_enter as after it, in any thread; no thread is left behind.
+ *
+ * Fails as net_get() does, with ERR_CHECK when the bytes are not those of the checksum (nothing is
+ * kept then), or with ERR_STORE. Source: BuildKit's source/http.
+ */
+NODISCARD bool source_http(Store *s, Arena *a, const SourceHttp *req, SourceFile *ret, Err *e);
+
+/*
+ * source_http_name - what ADD calls the file of an URL, whatever the server says: the last
+ * component of its path, or "__unnamed__". Source: BuildKit's dispatchCopy.
+ */
+const char *source_http_name(Arena *a, const char *url);
 
 #endif
