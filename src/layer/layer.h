@@ -69,15 +69,31 @@ NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int out
 typedef struct LayerIn LayerIn;
 
 /* How the bytes of a stream are packed; LAYER_SNIFF looks at the first ones. */
-typedef enum LayerFormat { LAYER_PLAIN, LAYER_GZIP, LAYER_ZSTD, LAYER_SNIFF } LayerFormat;
+typedef enum LayerFormat {
+    LAYER_PLAIN,
+    LAYER_GZIP,
+    LAYER_ZSTD,
+    LAYER_XZ,
+    LAYER_BZIP2,
+    LAYER_SNIFF,
+} LayerFormat;
 
-/* layer_in_new - read from `fd` (borrowed), unpacking as it goes. Free with layer_in_done. */
+/*
+ * layer_in_new - read from `fd` (borrowed), unpacking as it goes. Free with layer_in_done.
+ *
+ * Members, frames and streams that follow each other are one stream; other bytes behind them are
+ * an error when they are reached. Memory does not follow the archive's size: a zstd window may have
+ * 128 MiB, an xz decoder 192 MiB; archives that want more are refused.
+ */
 LayerIn *layer_in_new(int fd, LayerFormat format);
 void layer_in_done(LayerIn *in);
 static inline void scoped_layer_in_done(LayerIn **in)
 {
     layer_in_done(*in);
 }
+/* layer_in_trouble - whether the last failure was a read error or a limit of ours, so that the
+ * bytes themselves may be good. */
+bool layer_in_trouble(const LayerIn *in);
 /*
  * layer_in_finish - read to the end and give the digests of the unpacked and of the packed bytes.
  */
@@ -88,7 +104,8 @@ NODISCARD bool layer_in_finish(LayerIn *in, Digest *ret_plain, Digest *ret_packe
 typedef struct TarEntry {
     const char
         *name; /* as in the archive, cleaned: no leading slash, no trailing one; "" is the root */
-    const char *link;
+    const char *raw;  /* as in the archive */
+    const char *link; /* cleaned as `name` for hard links, else as in the archive */
     char type; /* '0' file, '1' hard link, '2' symlink, '3' char, '4' block, '5' directory, '6' fifo
                 */
     uint32_t mode, uid, gid, major, minor;
@@ -103,6 +120,8 @@ typedef struct TarReader {
     Arena arena; /* of the current entry */
     uint64_t left, pad;
     uint64_t nentry;
+    uint64_t nheader; /* headers that could be read, whatever is thought of what they say */
+    bool clip;        /* `..` stops at the archive's root; else a name with it is refused */
     bool end;
 } TarReader;
 
@@ -113,6 +132,19 @@ void tar_reader_done(TarReader *t);
 NODISCARD bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e);
 /* tar_read - up to `cap` bytes of the current entry; *ret_n is 0 at its end. */
 NODISCARD bool tar_read(TarReader *t, void *buf, size_t cap, size_t *ret_n, Err *e);
+
+/*
+ * layer_archive_detect - whether a file is a tar archive, packed or not, as ADD asks.
+ *
+ *   fd  a regular file at its start or elsewhere; is left at the same place
+ *
+ * Its bytes decide, never its name: unpacked by their magic number they must begin with a tar
+ * header that has a right checksum. An empty file or an archive of nothing is none. What is damaged
+ * before the end of the first header is no archive; what is damaged later is one that cannot be
+ * unpacked. Fails when the file cannot be read, or would need more memory than layer_in_new()
+ * allows, for then nobody knows. Source: BuildKit, solver/llbsolver/file, isArchivePath.
+ */
+NODISCARD bool layer_archive_detect(int fd, bool *ret_archive, Err *e);
 
 /*
  * layer_unpack - write a layer's entries into the empty directory `dirfd`, in overlay form.

@@ -113,12 +113,17 @@ static bool time_number(const char *field, size_t n, int64_t *ret)
 static bool checksum_ok(const TarHeader *h)
 {
     uint64_t want;
-    unsigned sum = 0;
-    const unsigned char *p = (const unsigned char *)h;
+    int64_t sum = 0, signed_sum = 0; /* old writers added up signed bytes */
+    const char *p = (const char *)h;
     size_t from = offsetof(TarHeader, chksum);
-    for (size_t i = 0; i < sizeof *h; i++)
-        sum += i >= from && i < from + sizeof h->chksum ? ' ' : p[i];
-    return number(h->chksum, sizeof h->chksum, &want) && want == sum;
+    for (size_t i = 0; i < sizeof *h; i++) {
+        bool own = i >= from && i < from + sizeof h->chksum;
+        sum += own ? ' ' : (unsigned char)p[i];
+        signed_sum += own ? ' ' : (signed char)p[i];
+    }
+    if (!number(h->chksum, sizeof h->chksum, &want) || want > INT64_MAX)
+        return false;
+    return (int64_t)want == sum || (int64_t)want == signed_sum;
 }
 
 static bool all_zero(const TarHeader *h)
@@ -148,6 +153,12 @@ static bool read_body(TarReader *t, uint64_t size, char **ret, Err *e)
 static bool bad_pax(Err *e)
 {
     return err_set(e, ERR_STORE, "damaged PAX record in tar archive");
+}
+
+static bool sparse(Err *e)
+{
+    return err_set(e, ERR_STORE,
+                   "sparse entries in tar archives are not supported: pack it without them");
 }
 
 static bool pax_field(TarReader *t, Extra *x, const char *key, const char *value, size_t n, Err *e)
@@ -183,9 +194,7 @@ static bool pax_field(TarReader *t, Extra *x, const char *key, const char *value
         *ARENA_PUSH(&t->arena, x->xattrs, x->nxattr, x->xattr_cap) =
             (TreeXattr){key + 13, {value, n}};
     } else if (str_starts(key, "GNU.sparse.")) {
-        return err_set(
-            e, ERR_STORE,
-            "sparse entries in tar archives are not supported: pack the layer without them");
+        return sparse(e);
     }
     return true;
 }
@@ -216,14 +225,14 @@ static bool pax(TarReader *t, uint64_t size, Extra *x, Err *e)
     return true;
 }
 
-/* Archive names to clean relative ones; `..` is refused, for no honest layer has it. */
+/* Archive names to clean relative ones; no honest layer has `..`. */
 static bool clean_name(TarReader *t, const char *raw, const char **ret, Err *e)
 {
     if (strlen(raw) >= TREE_PATH_MAX)
         return err_set(e, ERR_STORE, "name of %zu bytes in tar archive is too long", strlen(raw));
     for (const char *p = raw; *p;) {
         size_t n = strcspn(p, "/");
-        if (n == 2 && p[0] == '.' && p[1] == '.')
+        if (!t->clip && n == 2 && p[0] == '.' && p[1] == '.')
             return err_set(e, ERR_STORE, "tar archive names '%s', which would leave its directory",
                            raw);
         if (n > 255)
@@ -253,6 +262,10 @@ static bool read_entry(TarReader *t, const TarHeader *h, const Extra *x, uint64_
     if (device && (!number(h->devmajor, sizeof h->devmajor, &major) ||
                    !number(h->devminor, sizeof h->devminor, &minor)))
         return err_set(e, ERR_STORE, "damaged device number in tar header");
+    if (uid >= UINT32_MAX || gid >= UINT32_MAX)
+        return err_set(e, ERR_STORE, "owner %llu:%llu in tar header is out of range",
+                       (unsigned long long)uid, (unsigned long long)gid);
+    t->nheader++;
     const char *name = field_text(t, h->name, sizeof h->name);
     bool ustar = !memcmp(h->magic, "ustar", 6); /* GNU's magic has a blank there and no prefix */
     if (ustar && h->prefix[0])
@@ -277,6 +290,7 @@ static bool read_entry(TarReader *t, const TarHeader *h, const Extra *x, uint64_
         return err_set(e, ERR_STORE, "'%s': tar entry of unknown type '%c'", name,
                        isprint((unsigned char)n.type) ? n.type : '?');
     n.size = n.type == '0' ? size : 0;
+    n.raw = name;
     if (!clean_name(t, name, &n.name, e))
         return false;
     if (n.type == '1' && !clean_name(t, n.link, &n.link, e))
@@ -292,6 +306,19 @@ static bool read_entry(TarReader *t, const TarHeader *h, const Extra *x, uint64_
     return true;
 }
 
+/* Two blocks of zeros end an archive, and so does one that nothing follows. */
+static bool archive_end(TarReader *t, Err *e)
+{
+    TarHeader h;
+    size_t got;
+    if (!read_full(t, &h, sizeof h, &got, e))
+        return false;
+    if (got && (got < sizeof h || !all_zero(&h)))
+        return err_set(e, ERR_STORE, "damaged tar archive: one empty block in the middle");
+    t->end = true;
+    return true;
+}
+
 bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
 {
     Extra x = {0};
@@ -303,13 +330,16 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
     t->left = t->pad = 0;
     arena_done(&t->arena);
 
+    bool pending = false; /* a header of extensions wants its entry */
     for (unsigned extended = 0;; extended++) {
         TarHeader h;
         size_t got;
         uint64_t size;
         if (!read_full(t, &h, sizeof h, &got, e))
             return false;
-        if (!extended && (got == 0 || (got == sizeof h && all_zero(&h)))) {
+        if (!pending && got == sizeof h && all_zero(&h))
+            return archive_end(t, e);
+        if (!pending && got == 0) {
             t->end = true;
             return true;
         }
@@ -326,6 +356,7 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
                            MAX_EXTENSIONS);
         switch (h.typeflag) {
         case 'x':
+            pending = true;
             if (!pax(t, size, &x, e))
                 return false;
             continue;
@@ -333,20 +364,21 @@ bool tar_next(TarReader *t, TarEntry *ret, bool *ret_got, Err *e)
             Extra ignored = {0};
             if (!pax(t, size, &ignored, e))
                 return false;
+            t->nheader++;
             continue;
         }
         case 'L':
         case 'K': {
             char *text;
+            pending = true;
             if (!read_body(t, size, &text, e))
                 return false;
             *(h.typeflag == 'L' ? &x.path : &x.link) = text;
             continue;
         }
         case 'S':
-            return err_set(
-                e, ERR_STORE,
-                "sparse entries in tar archives are not supported: pack the layer without them");
+            t->nheader++;
+            return sparse(e);
         default:
             break;
         }

@@ -3,7 +3,7 @@
  *
  * A snapshot is a directory in overlay form that one layer or one step wrote; a file system is a
  * stack of them. This room unpacks layers into snapshots, looks at stacks without mounting them,
- * and writes new ones without mounting them (COPY, WORKDIR). A mounted root is the sandbox's
+ * and writes new ones without mounting them (COPY, ADD, WORKDIR). A mounted root is the sandbox's
  * affair: it gets the names from here.
  *
  * Used by: source, steps, export, analyze, cmd.  Uses: base, tree, layer, store.
@@ -11,6 +11,7 @@
 #ifndef SNAPSHOT_SNAPSHOT_H
 #define SNAPSHOT_SNAPSHOT_H
 
+#include "base/map.h"
 #include "layer/layer.h"
 #include "store/store.h"
 #include "tree/tree.h"
@@ -76,6 +77,7 @@ NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *bl
 typedef struct UpperTime {
     const char *path;
     struct timespec mtime;
+    bool wanted; /* false: the directory was removed since, and another is there */
 } UpperTime;
 
 /* A snapshot being written over a stack. What it reads is the merged view, what it writes is its
@@ -85,10 +87,13 @@ typedef struct Upper {
     Arena arena;
     char tmp[STORE_TMP_MAX];
     int dirfd;
-    StackView all; /* the new directory over the stack */
-    char *parent;  /* the last directory made sure of */
+    StackView all;              /* the new directory over the stack */
+    char parent[TREE_PATH_MAX]; /* the last directory made sure of */
     UpperTime *times;
     size_t ntime, time_cap;
+    Map time_of;    /* path -> index in times */
+    bool removed;   /* something was removed */
+    bool in_userns; /* opaque directories get user.overlay.opaque; the caller sets it */
 } Upper;
 
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
@@ -120,5 +125,51 @@ NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t g
  */
 NODISCARD bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target,
                          const char *twin, Err *e);
+
+/*
+ * upper_remove - remove what is at `path` (resolved, as for upper_put) with all below; absence is
+ * fine. What lower snapshots have there is hidden by a whiteout; a directory made there later hides
+ * what they have in it. Set u->in_userns before.
+ */
+NODISCARD bool upper_remove(Upper *u, const char *path, Err *e);
+
+/* ---- archives ---- */
+
+typedef struct UntarOpts {
+    bool chown; /* everything belongs to uid:gid, whatever the archive says */
+    uint32_t uid, gid;
+} UntarOpts;
+
+/*
+ * upper_untar - unpack a tar archive, packed or not, as ADD does.
+ *
+ *   fd    read from where it stands to the archive's end; what follows that is not looked at
+ *   dest  the directory to unpack into; links of the image are followed. It and its missing parents
+ *         are made, mode 0755, owner as chown says, else 0:0
+ *
+ * `dest` is the archive's root, as in a chroot: `..`, absolute names, links of the image and links
+ * of the archive lead nowhere else. Parents that the archive leaves out are made 0755 0:0. A
+ * directory over a directory is merged and takes the entry's mode, owner and time; anything else
+ * that is in the way is removed. An entry "." leaves `dest` as it is. `.wh.` names are names.
+ * Hard links give their fields to the file they share. Attributes that the file system does not
+ * take are left out. Device nodes below /dev are left out where the kernel refuses them to a user
+ * namespace.
+ *
+ * Set up->in_userns before. Fails with ERR_STEP for what the archive says, ERR_STORE or ERR_ENV for
+ * what this machine cannot do; the Upper is then good for upper_abort only.
+ * Source: moby/go-archive, Unpack, as BuildKit calls it.
+ */
+NODISCARD bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts *o, Err *e);
+
+/*
+ * snapshot_from_tar - unpack a build context that came as an archive, packed or not, into a
+ * snapshot that stands for itself (no layer lies under it, and it has no marks of overlayfs).
+ *
+ * Needs no rights: files belong to the caller, owners in the archive mean nothing, and device nodes
+ * are left out, so that the result does not depend on who builds. Modes and times are the
+ * archive's. *ret is the empty snapshot when the archive has no entry. Fails as upper_untar, and
+ * leaves nothing.
+ */
+NODISCARD bool snapshot_from_tar(Store *s, int fd, SnapshotId *ret, Err *e);
 
 #endif

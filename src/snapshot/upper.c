@@ -9,7 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/fs.h"
-#include "snapshot/snapshot.h"
+#include "snapshot/upper.h"
 
 bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
 {
@@ -29,6 +29,7 @@ void upper_abort(Upper *u)
 {
     Err ignored = ERR_INIT;
     stack_view_done(&u->all);
+    map_done(&u->time_of);
     arena_done(&u->arena);
     if (u->dirfd < 0)
         return;
@@ -37,17 +38,37 @@ void upper_abort(Upper *u)
     fs_remove_tree(store_dirfd(u->store), u->tmp, &ignored);
 }
 
-static void remember_time(Upper *u, const char *path, struct timespec mtime)
+void upper_remember_time(Upper *u, const char *path, struct timespec mtime)
 {
-    *ARENA_PUSH(&u->arena, u->times, u->ntime, u->time_cap) =
-        (UpperTime){arena_strdup(&u->arena, path), mtime};
+    uint64_t i;
+    if (!map_get(&u->time_of, path, &i)) {
+        UpperTime *t = ARENA_PUSH(&u->arena, u->times, u->ntime, u->time_cap);
+        t->path = arena_strdup(&u->arena, path);
+        i = u->ntime - 1;
+        map_put(&u->time_of, t->path, i);
+    }
+    u->times[i].mtime = mtime;
+    u->times[i].wanted = true;
 }
 
-static bool set_times(Upper *u, Err *e)
+bool upper_open_dir(const Upper *u, const char *path, int *ret_fd, Err *e)
+{
+    int fd = fs_open_beneath(u->dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool replaced = errno == ENOENT || errno == ENOTDIR || errno == ELOOP;
+    if (fd < 0 && !(u->removed && replaced))
+        return err_errno(e, ERR_STORE, "open directory '/%s'", path);
+    *ret_fd = fd;
+    return true;
+}
+
+bool upper_set_times(Upper *u, Err *e)
 {
     for (size_t i = 0; i < u->ntime; i++) {
         struct timespec ts[2] = {u->times[i].mtime, u->times[i].mtime};
-        if (utimensat(u->dirfd, u->times[i].path, ts, AT_SYMLINK_NOFOLLOW) < 0)
+        scoped(fd) int fd = -1;
+        if (u->times[i].wanted && !upper_open_dir(u, u->times[i].path, &fd, e))
+            return false;
+        if (fd >= 0 && futimens(fd, ts) < 0)
             return err_errno(e, ERR_STORE, "set time of '/%s'", u->times[i].path);
     }
     return true;
@@ -56,7 +77,7 @@ static bool set_times(Upper *u, Err *e)
 bool upper_commit(Upper *u, SnapshotId *ret, Err *e)
 {
     StrList names;
-    if (!set_times(u, e) || !fs_list(&u->arena, u->dirfd, &names, e))
+    if (!upper_set_times(u, e) || !fs_list(&u->arena, u->dirfd, &names, e))
         return false;
     if (!names.n) {
         *ret = 0;
@@ -102,24 +123,61 @@ static bool copy_up_dir(Upper *u, const ViewNode *node, Err *e)
         return false;
     if (mkdirat(u->dirfd, node->path, 0700) < 0)
         return err_errno(e, ERR_STORE, "create directory '/%s'", node->path);
-    remember_time(u, node->path, t.mtime);
+    upper_remember_time(u, node->path, t.mtime);
     return dress(u, node->path, &t, e);
+}
+
+/* A deletion that the new snapshot has at `path` is taken back. */
+static bool take_back(const Upper *u, const char *path, bool *ret_was, Err *e)
+{
+    struct stat st;
+    bool was = fstatat(u->dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && overlay_whiteout(&st);
+    if (was && unlinkat(u->dirfd, path, 0) < 0)
+        return err_errno(e, ERR_STORE, "replace '/%s'", path);
+    *ret_was = was;
+    return true;
+}
+
+bool upper_clear(Upper *u, const char *path, Err *e)
+{
+    bool was = false;
+    return take_back(u, path, &was, e);
+}
+
+static bool mark_opaque(const Upper *u, const char *path, Err *e)
+{
+    const char *key = u->in_userns ? "user.overlay.opaque" : "trusted.overlay.opaque";
+    scoped(fd) int fd = openat(u->dirfd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fs_setxattr(fd, key, "y", 1) < 0)
+        return err_errno(e, ERR_STORE, "set attribute %s of '/%s'", key, path);
+    return true;
+}
+
+bool upper_new_dir(Upper *u, const char *path, Err *e)
+{
+    bool was = false;
+    uint64_t i;
+    if (!take_back(u, path, &was, e))
+        return false;
+    if (mkdirat(u->dirfd, path, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create directory '/%s'", path);
+    if (map_get(&u->time_of, path, &i)) /* of one that was removed */
+        u->times[i].wanted = false;
+    return !was || mark_opaque(u, path, e);
 }
 
 static bool make_dir(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e)
 {
     TreeEntry t = {.type = TREE_DIR, .mode = 0755, .uid = uid, .gid = gid};
-    if (mkdirat(u->dirfd, path, 0700) < 0)
-        return err_errno(e, ERR_STORE, "create directory '/%s'", path);
+    if (!upper_new_dir(u, path, e))
+        return false;
     return dress(u, path, &t, e);
 }
 
-/* Make sure that a directory of the merged view, given by its resolved path, is in the new
- * snapshot. */
-static bool own_dir(Upper *u, const char *path, Err *e)
+bool upper_own_dir(Upper *u, const char *path, Err *e)
 {
     char part[TREE_PATH_MAX];
-    if (!*path || (u->parent && !strcmp(u->parent, path)))
+    if (!*path || !strcmp(u->parent, path))
         return true;
     for (size_t i = 0; i <= strlen(path); i++) {
         struct stat st;
@@ -137,7 +195,7 @@ static bool own_dir(Upper *u, const char *path, Err *e)
         if (!copy_up_dir(u, &node, e))
             return false;
     }
-    u->parent = arena_strdup(&u->arena, path);
+    (void)snprintf(u->parent, sizeof u->parent, "%s", path);
     return true;
 }
 
@@ -161,7 +219,7 @@ bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e
             return err_set(e, ERR_STEP, "'%s' is not a directory", part);
         if (node.exists)
             continue;
-        if (!own_dir(u, dir_of(u, node.path), e) || !make_dir(u, node.path, uid, gid, e))
+        if (!upper_own_dir(u, dir_of(u, node.path), e) || !make_dir(u, node.path, uid, gid, e))
             return false;
     }
     return true;
@@ -214,8 +272,7 @@ static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *t
         return symlinkat(t->link, u->dirfd, target) == 0 ||
                err_errno(e, ERR_STORE, "create link '/%s'", target);
     case TREE_DIR:
-        return mkdirat(u->dirfd, target, 0700) == 0 ||
-               err_errno(e, ERR_STORE, "create directory '/%s'", target);
+        return upper_new_dir(u, target, e);
     case TREE_FIFO:
     case TREE_CHAR:
     case TREE_BLOCK:
@@ -229,11 +286,11 @@ static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *t
 
 static bool put_dir(Upper *u, const TreeEntry *t, const ViewNode *there, const char *target, Err *e)
 {
-    if (!there->exists && mkdirat(u->dirfd, target, 0700) < 0)
-        return err_errno(e, ERR_STORE, "create directory '/%s'", target);
-    if (there->exists && !own_dir(u, target, e))
+    if (!there->exists && !upper_new_dir(u, target, e))
         return false;
-    remember_time(u, target, t->mtime);
+    if (there->exists && !upper_own_dir(u, target, e))
+        return false;
+    upper_remember_time(u, target, t->mtime);
     return dress(u, target, t, e);
 }
 
@@ -243,7 +300,7 @@ bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target
     ViewNode there;
     struct timespec ts[2] = {t->mtime, t->mtime};
     if (!view_lookup(&u->all.view, target, VIEW_NOFOLLOW, &there, e) ||
-        !own_dir(u, dir_of(u, target), e))
+        !upper_own_dir(u, dir_of(u, target), e))
         return false;
     bool there_dir = there.exists && S_ISDIR(there.st.st_mode);
     if (t->type == TREE_DIR && there.exists && !there_dir)
@@ -262,5 +319,34 @@ bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target
         return false;
     if (utimensat(u->dirfd, target, ts, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, ERR_STORE, "set time of '/%s'", target);
+    return true;
+}
+
+bool upper_copy_up(Upper *u, const ViewNode *node, Err *e)
+{
+    TreeEntry t;
+    if (node->layer == 0)
+        return true;
+    return view_entry(&u->all.view, &u->arena, node, &t, e) &&
+           upper_put(u, &u->all.view, &t, node->path, NULL, e);
+}
+
+bool upper_remove(Upper *u, const char *path, Err *e)
+{
+    ViewNode node;
+    if (!view_lookup(&u->all.view, path, VIEW_NOFOLLOW, &node, e))
+        return false;
+    if (!node.exists)
+        return true;
+    if (!*node.path)
+        return err_set(e, ERR_STEP, "the root directory cannot be removed");
+    if (!upper_own_dir(u, dir_of(u, node.path), e) || !fs_remove_tree(u->dirfd, node.path, e))
+        return false;
+    u->parent[0] = 0;
+    u->removed = true;
+    if (!view_lookup(&u->all.view, path, VIEW_NOFOLLOW, &node, e))
+        return false;
+    if (node.exists && mknodat(u->dirfd, path, S_IFCHR, makedev(0, 0)) < 0)
+        return err_errno(e, ERR_STORE, "create whiteout for '/%s'", path);
     return true;
 }
