@@ -173,6 +173,38 @@ static size_t env_find(const StrList *env, const char *name)
     return env->n;
 }
 
+size_t str_space(const char *s, size_t n)
+{
+    const unsigned char *u = (const unsigned char *)s;
+    if (!n)
+        return 0;
+    if (*u < 0x80)
+        return *u == ' ' || (*u >= '\t' && *u <= '\r');
+    if (n >= 2 && *u == 0xC2)
+        return u[1] == 0x85 || u[1] == 0xA0 ? 2 : 0;
+    if (n < 3)
+        return 0;
+    uint32_t three = (uint32_t)u[0] << 16 | (uint32_t)u[1] << 8 | u[2];
+    bool space = three == 0xE19A80 || (three >= 0xE28080 && three <= 0xE2808A) ||
+                 three == 0xE280A8 || three == 0xE280A9 || three == 0xE280AF || three == 0xE2819F ||
+                 three == 0xE38080;
+    return space ? 3 : 0;
+}
+
+Str str_trim(Str s)
+{
+    for (size_t n; (n = str_space(s.ptr, s.len)) > 0;)
+        s = (Str){s.ptr + n, s.len - n};
+    for (size_t n = 0; n <= 3 && s.len;) { /* a blank at the end is one to three bytes long */
+        n++;
+        if (n <= s.len && str_space(s.ptr + s.len - n, n) == n) {
+            s.len -= n;
+            n = 0;
+        }
+    }
+    return s;
+}
+
 const char *env_get(const StrList *env, const char *name)
 {
     size_t i = env_find(env, name);

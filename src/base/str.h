@@ -86,6 +86,14 @@ enum { RUNE_BAD = 0xFFFD };
  */
 size_t utf8_rune(const char *s, uint32_t *ret_rune);
 
+/*
+ * str_space - how many bytes the white space takes that `n` bytes begin with: one rune of it, or 0.
+ * White space is what Go's unicode.IsSpace says.
+ */
+size_t str_space(const char *s, size_t n);
+/* str_trim - the part of `s` without white space around it. */
+Str str_trim(Str s);
+
 /* env_get - value of NAME in a list of NAME=VALUE, or NULL. */
 const char *env_get(const StrList *env, const char *name);
 /* env_set - replace NAME's entry where it stands, or append it. */

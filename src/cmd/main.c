@@ -1,6 +1,7 @@
 /*
  * cmd/main.c - the program: find the command, parse its options, run it, print its error.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -8,8 +9,8 @@
 #include "cmd/cmd.h"
 #include "dockerfile/dockerfile.h"
 
-static const Cmd *const CMDS[] = {&CMD_BUILD, &CMD_IMAGES, &CMD_INSPECT, &CMD_SAVE,
-                                  &CMD_LOAD,  &CMD_RUN,    &CMD_CONTEXT, &CMD_IMAGE};
+static const Cmd *const CMDS[] = {&CMD_BUILD, &CMD_IMAGES,  &CMD_INSPECT,    &CMD_SAVE, &CMD_LOAD,
+                                  &CMD_RUN,   &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE};
 enum { MAX_WORDS = 32 };
 
 static void print(const Buf *b, int fd)
@@ -148,11 +149,23 @@ static int run_help(int argc, char **argv)
     return 0;
 }
 
+/*
+ * A caller may have closed one of the three: what is opened next would take its place, and be read
+ * or written as if it were the terminal. They are opened so that using them fails as it did.
+ */
+static void standard_files(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "help";
     if (!strcmp(word, SANDBOX_CHILD_WORD))
         sandbox_child_main();
+    standard_files();
     if (!strcmp(word, "version") || !strcmp(word, "--version") || !strcmp(word, "-v")) {
         static const char text[] = "lighter " LIGHTER_VERSION "\n";
         return write(STDOUT_FILENO, text, sizeof text - 1) < 0;

@@ -85,6 +85,13 @@ bool context_open(Arena *a, const char *dir, const char *dockerfile, Context **r
     return finish(c, ok, ret);
 }
 
+bool context_open_all(Arena *a, const char *dir, Context **ret, Err *e)
+{
+    Context *c = NULL;
+
+    return open_dir(a, dir, &c, e) && finish(c, true, ret);
+}
+
 bool context_open_with(Arena *a, const char *dir, const char *ignore_file, Context **ret, Err *e)
 {
     scoped(fd) int fd = open(ignore_file, O_RDONLY | O_CLOEXEC);

@@ -37,6 +37,9 @@ NODISCARD bool context_open(Arena *a, const char *dir, const char *dockerfile, C
 /* context_open_with - the same with an ignore file of the caller's choice, which must be there. */
 NODISCARD bool context_open_with(Arena *a, const char *dir, const char *ignore_file, Context **ret,
                                  Err *e);
+/* context_open_all - a directory without any ignore file: what came from a repository or an archive
+ * is there as a whole. */
+NODISCARD bool context_open_all(Arena *a, const char *dir, Context **ret, Err *e);
 void context_done(Context *c);
 static inline void scoped_context_done(Context **c)
 {
@@ -69,6 +72,30 @@ NODISCARD bool context_why(const Context *c, Arena *a, const char *path, char **
  */
 NODISCARD bool context_match(Arena *a, const StrList *patterns, const char *text, const char *path,
                              bool *ret_excluded, Err *e);
+
+/* ---- filters ---- */
+
+typedef struct ContextFilter ContextFilter;
+
+/*
+ * context_filter - patterns that choose below a directory that is copied.
+ *
+ *   include  what counts; an empty list: everything
+ *   exclude  what does not count all the same; `!` brings back
+ *
+ * Patterns are those of an ignore file's lines, relative to the directory. The filter lives in the
+ * arena until context_filter_done. Fails with ERR_DOCKERFILE (malformed pattern).
+ * Source: Dockerfile reference, COPY --exclude and --parents.
+ */
+NODISCARD bool context_filter(Arena *a, const StrList *include, const StrList *exclude,
+                              ContextFilter **ret, Err *e);
+/* context_filter_of - the same as tree_select() takes it; borrowed. */
+TreeFilter context_filter_of(const ContextFilter *f);
+void context_filter_done(ContextFilter *f);
+static inline void scoped_filter_done(ContextFilter **f)
+{
+    context_filter_done(*f);
+}
 
 /* ---- the whole list ---- */
 

@@ -18,33 +18,13 @@ struct Ignore {
 
 /* ---- reading ---- */
 
-/* White space as Go's unicode.IsSpace has it. */
-static const RuneRange SPACES[] = {
-    {'\t', '\r'},     {' ', ' '},       {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
-    {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000},
-};
-
-/* The size of the white space that a string starts with: one rune of it, or 0. */
-static size_t space_size(const char *s)
-{
-    uint32_t rune;
-    size_t size = utf8_rune(s, &rune);
-    return size && runes_have(SPACES, NELEM(SPACES), rune) ? size : 0;
-}
-
 /* Trim white space at both ends, in place. */
 static char *trim(char *s)
 {
-    for (size_t n; (n = space_size(s));)
-        s += n;
-    for (char *end = s + strlen(s), *rune; end > s; end = rune) {
-        rune = end - 1;
-        while (rune > s && (*rune & 0xC0) == 0x80)
-            rune--;
-        if (rune + space_size(rune) != end)
-            break;
-        *rune = 0;
-    }
+    Str t = str_trim(str_c(s));
+
+    s += t.ptr - s;
+    s[t.len] = 0;
     return s;
 }
 

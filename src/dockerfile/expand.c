@@ -3,6 +3,7 @@
  */
 #include <ctype.h>
 
+#include "base/rune.h"
 #include "dockerfile/dockerfile.h"
 #include "dockerfile/shellglob.h"
 
@@ -13,9 +14,7 @@ typedef struct Expand {
     Arena *arena;
     const char *s;
     size_t at;
-    const StrList *env;
-    char escape;
-    StrList *unset;
+    const DfScope *scope;
     StrList *words; /* not NULL: split at unquoted blanks into it */
     bool quoted;    /* inside double quotes */
     unsigned depth;
@@ -29,40 +28,64 @@ static char peek(const Expand *x)
     return x->s[x->at];
 }
 
+static bool has(const Expand *x, unsigned flag)
+{
+    return x->scope->flags & flag;
+}
+
+/* Pass the quote at the cursor. */
+static void pass_quote(Expand *x, Buf *out)
+{
+    if (has(x, DF_KEEP_QUOTES))
+        buf_putc(out, peek(x));
+    x->at++;
+}
+
 static bool single_quotes(Expand *x, Buf *out)
 {
-    for (x->at++; peek(x) != '\''; x->at++) {
+    pass_quote(x, out);
+    for (; peek(x) != '\''; x->at++) {
         if (!peek(x))
             return err_set(x->e, ERR_DOCKERFILE,
                            "unexpected end of statement while looking for matching single-quote");
         buf_putc(out, peek(x));
     }
-    x->at++;
+    pass_quote(x, out);
     return true;
 }
 
 static const char *lookup(const Expand *x, const char *name)
 {
-    const char *v = env_get(x->env, name);
-    if (!v && x->unset)
-        strlist_add(x->arena, x->unset, name);
+    const char *v = env_get(x->scope->env, name);
+    StrList *seen = v ? x->scope->matched : x->scope->unset;
+    if (seen)
+        strlist_add_once(x->arena, seen, name);
     return v;
+}
+
+/* Whether a name goes on with the rune at `s`; its size, or 0. Letters of all scripts may. */
+static size_t name_rune(const char *s)
+{
+    uint32_t rune;
+    if (*s == '_')
+        return 1;
+    size_t n = utf8_rune(s, &rune);
+    return rune != RUNE_BAD && rune_is_alnum(rune) ? n : 0;
 }
 
 /* A variable's name at the cursor; "" when there is none. */
 static char *take_name(Expand *x)
 {
-    size_t start = x->at;
+    size_t start = x->at, n;
     char c = peek(x);
-    if (isalpha((unsigned char)c) || c == '_') {
-        while (isalnum((unsigned char)peek(x)) || peek(x) == '_')
-            x->at++;
-    } else if (isdigit((unsigned char)c)) {
+    if (isdigit((unsigned char)c))
         while (isdigit((unsigned char)peek(x)))
             x->at++;
-    } else if (c && strchr("@*#?-$!", c)) {
+    else if (c && strchr("@*#?-$!", c))
         x->at++;
-    }
+    else
+        while ((n = name_rune(x->s + x->at)) > 0)
+            x->at += n;
     return arena_strndup(x->arena, x->s + start, x->at - start);
 }
 
@@ -73,25 +96,30 @@ static void end_word(Expand *x, Buf *out)
     out->len = 0;
 }
 
-static bool blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n';
-}
-
 /* A variable's value; where words are split, an unquoted one is split as well. */
 static void put_value(Expand *x, const char *value, Buf *out)
 {
-    for (; *value; value++) {
-        if (x->words && !x->quoted && blank(*value))
+    while (*value) {
+        size_t space = x->words && !x->quoted ? str_space(value, strnlen(value, 3)) : 0;
+        if (space)
             end_word(x, out);
         else
             buf_putc(out, *value);
+        value += space ? space : 1;
     }
+}
+
+/* The end of the text came where a `}` or `/` was due; that is told rather than what it cut. */
+static bool missing(Expand *x, char stop)
+{
+    *x->e = (Err)ERR_INIT;
+    return err_set(x->e, ERR_DOCKERFILE, "syntax error: missing '%c'%s", stop,
+                   stop == '/' ? " in ${}" : "");
 }
 
 static bool missing_brace(Expand *x)
 {
-    return err_set(x->e, ERR_DOCKERFILE, "syntax error: missing '}'");
+    return missing(x, '}');
 }
 
 /* Read up to `stop` into a string; the stop character is consumed. */
@@ -102,10 +130,10 @@ static bool operand(Expand *x, char stop, bool raw, char **ret)
     x->words = NULL;
     bool ok = until(x, stop, raw, &b);
     x->words = words;
+    if (!peek(x))
+        return missing(x, stop);
     if (!ok)
         return false;
-    if (peek(x) != stop)
-        return missing_brace(x);
     x->at++;
     *ret = arena_strdup(x->arena, buf_str(&b));
     return true;
@@ -122,6 +150,10 @@ static bool replace(Expand *x, const char *name, Buf *out)
         !shellglob_new(x->arena, pattern, &g, x->e))
         return false;
     const char *v = lookup(x, name);
+    if (!v && has(x, DF_KEEP_UNSET)) {
+        buf_printf(out, "${%s/%s/%s}", name, pattern, with);
+        return true;
+    }
     return shellglob_replace(g, v ? v : "", with, all, MAX_RESULT, out, x->e);
 }
 
@@ -163,6 +195,11 @@ static bool modifier(Expand *x, const char *name, char op, bool colon, Buf *out)
     if (!operand(x, '}', trims, &word))
         return false;
     const char *v = lookup(x, name);
+    if (!v && has(x, DF_KEEP_UNSET)) {
+        buf_printf(out, "${%s%s%c%s%s}", name, colon ? ":" : "", op, longest ? (char[]){op, 0} : "",
+                   word);
+        return true;
+    }
     bool unset = !v || (colon && !*v);
     switch (op) {
     case '-':
@@ -180,6 +217,7 @@ static bool modifier(Expand *x, const char *name, char op, bool colon, Buf *out)
 
 static bool braces(Expand *x, Buf *out)
 {
+    uint32_t rune;
     char c = peek(x);
     if (!c)
         return missing_brace(x);
@@ -192,6 +230,8 @@ static bool braces(Expand *x, Buf *out)
     x->at++;
     if (op == '}') {
         const char *v = lookup(x, name);
+        if (!v && has(x, DF_KEEP_UNSET))
+            buf_printf(out, "${%s}", name);
         buf_puts(out, v ? v : "");
         return true;
     }
@@ -205,8 +245,8 @@ static bool braces(Expand *x, Buf *out)
         x->at++;
     }
     if (!strchr("+-?#%", op))
-        return err_set(x->e, ERR_DOCKERFILE, "unsupported modifier (%s%c) in substitution",
-                       colon ? ":" : "", op);
+        return err_set(x->e, ERR_DOCKERFILE, "unsupported modifier (%s%.*s) in substitution",
+                       colon ? ":" : "", (int)utf8_rune(x->s + x->at - 1, &rune), x->s + x->at - 1);
     return modifier(x, name, op, colon, out);
 }
 
@@ -226,6 +266,8 @@ static bool value(Expand *x, Buf *out)
         return true;
     }
     const char *v = lookup(x, name);
+    if (!v && has(x, DF_KEEP_UNSET))
+        buf_printf(out, "$%s", name);
     buf_puts(out, v ? v : "");
     return true;
 }
@@ -245,7 +287,7 @@ static bool dollar(Expand *x, Buf *out)
 
 static bool double_quotes(Expand *x, bool raw, Buf *out)
 {
-    x->at++;
+    pass_quote(x, out);
     while (peek(x) != '"') {
         char c = peek(x);
         if (!c)
@@ -260,7 +302,7 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
                 return false;
             continue;
         }
-        if (c == x->escape) {
+        if (c == x->scope->escape) {
             char next = x->s[x->at + 1];
             if (raw)
                 buf_putc(out, c);
@@ -268,7 +310,7 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
                 x->at++;
                 continue;
             }
-            if (next == '"' || next == '$' || next == x->escape)
+            if (next == '"' || next == '$' || next == x->scope->escape)
                 c = x->s[++x->at];
             else if (raw) {
                 x->at++;
@@ -278,8 +320,21 @@ static bool double_quotes(Expand *x, bool raw, Buf *out)
         buf_putc(out, c);
         x->at++;
     }
-    x->at++;
+    pass_quote(x, out);
     return true;
+}
+
+/*
+ * `<<` and the blanks behind it are one word with what follows: "<< EOF" is a here-document's mark.
+ */
+static void angle(Expand *x, Buf *out)
+{
+    buf_putc(out, x->s[x->at++]);
+    if (peek(x) != '<')
+        return;
+    buf_putc(out, x->s[x->at++]);
+    for (; peek(x) == ' ' || peek(x) == '\t' || peek(x) == '\r'; x->at++)
+        buf_putc(out, peek(x));
 }
 
 /* Process up to an unquoted `stop` (not consumed) or the end. `raw` keeps quotes and escapes
@@ -288,55 +343,64 @@ static bool until(Expand *x, char stop, bool raw, Buf *out)
 {
     for (;;) {
         char c = peek(x);
+        size_t space;
         if (!c || (stop && c == stop))
             return true;
-        if (c == '\'' || c == '"') {
+        if ((c == '\'' || c == '"') && !has(x, DF_NO_QUOTES)) {
             if (!(c == '"' ? double_quotes(x, raw, out) : single_quotes(x, out)))
                 return false;
         } else if (c == '$') {
             if (!dollar(x, out))
                 return false;
-        } else if (c == x->escape) {
+        } else if (c == '<') {
+            angle(x, out);
+        } else if (c == x->scope->escape) {
             if (raw)
                 buf_putc(out, c);
             if (x->s[++x->at])
                 buf_putc(out, x->s[x->at++]);
+        } else if (x->words && (space = str_space(x->s + x->at, strnlen(x->s + x->at, 3))) > 0) {
+            x->at += space;
+            end_word(x, out);
         } else {
+            buf_putc(out, c);
             x->at++;
-            if (x->words && blank(c))
-                end_word(x, out);
-            else
-                buf_putc(out, c);
         }
     }
 }
 
-bool df_expand(Arena *a, const char *word, const StrList *env, char escape, char **ret,
-               StrList *unset, Err *e)
+static bool wrap_process(const char *word, Err *e)
 {
-    scoped(buf) Buf out = BUF_INIT;
-    Expand x = {.arena = a, .s = word, .env = env, .escape = escape, .unset = unset, .e = e};
-    if (!until(&x, 0, false, &out))
-        return err_wrap(e, "failed to process '%.200s%s'", word, strlen(word) > 200 ? "..." : "");
-    *ret = arena_strndup(a, buf_str(&out), out.len);
+    scoped(buf) Buf b = BUF_INIT;
+    buf_quote(&b, word);
+    return err_wrap(e, "failed to process %.200s%s", buf_str(&b), b.len > 200 ? "..." : "");
+}
+
+static bool process(const DfScope *s, const char *word, StrList *words, Buf *out, Err *e)
+{
+    Expand x = {.arena = s->arena, .s = word, .scope = s, .words = words, .e = e};
+    if (!until(&x, 0, s->flags & DF_KEEP_ESCAPES, out))
+        return wrap_process(word, e);
+    if (words)
+        end_word(&x, out);
     return true;
 }
 
-bool df_expand_words(Arena *a, const char *word, const StrList *env, char escape, StrList *ret,
-                     StrList *unset, Err *e)
+bool df_expand(const DfScope *s, const char *word, char **ret, Err *e)
+{
+    scoped(buf) Buf out = BUF_INIT;
+    if (!process(s, word, NULL, &out, e))
+        return false;
+    *ret = arena_strndup(s->arena, buf_str(&out), out.len);
+    return true;
+}
+
+bool df_expand_words(const DfScope *s, const char *word, StrList *ret, Err *e)
 {
     scoped(buf) Buf out = BUF_INIT;
     StrList words = {0};
-    Expand x = {.arena = a,
-                .s = word,
-                .env = env,
-                .escape = escape,
-                .unset = unset,
-                .words = &words,
-                .e = e};
-    if (!until(&x, 0, false, &out))
-        return err_wrap(e, "failed to process '%.200s%s'", word, strlen(word) > 200 ? "..." : "");
-    end_word(&x, &out);
+    if (!process(s, word, &words, &out, e))
+        return false;
     *ret = words;
     return true;
 }

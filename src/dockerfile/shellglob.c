@@ -18,8 +18,9 @@ struct ShellGlob {
     size_t n;
 };
 
-bool shellglob_new(Arena *a, const char *p, ShellGlob **ret, Err *e)
+bool shellglob_new(Arena *a, const char *pattern, ShellGlob **ret, Err *e)
 {
+    const char *p = pattern;
     ShellGlob *g = NEW(a, ShellGlob);
     for (; *p; p++) {
         Token t = {*p == '*' ? TOKEN_STAR : *p == '?' ? TOKEN_ANY : TOKEN_CHAR, *p};
@@ -27,8 +28,11 @@ bool shellglob_new(Arena *a, const char *p, ShellGlob **ret, Err *e)
             continue;
         if (*p == '\\') {
             p++;
+            uint32_t rune;
             if (!*p || !strchr("*?\\", *p))
-                return err_set(e, ERR_DOCKERFILE, "invalid pattern: invalid escape '\\%.1s'", p);
+                return err_set(e, ERR_DOCKERFILE,
+                               "invalid pattern (%.100s) in substitution: invalid escape '\\%.*s'",
+                               pattern, (int)utf8_rune(p, &rune), p);
             t = (Token){TOKEN_CHAR, *p};
         }
         if (t.kind == TOKEN_STAR && g->n && g->v[g->n - 1].kind == TOKEN_STAR)

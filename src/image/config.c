@@ -68,8 +68,13 @@ void image_config_add_history(Arena *a, ImageConfig *c, const ImageHistory *h)
 void image_set_add(Arena *a, StrList *set, const char *s)
 {
     size_t i = 0;
-    while (i < set->n && strcmp(set->v[i], s) < 0)
-        i++;
+    for (size_t end = set->n; i < end;) {
+        size_t mid = i + (end - i) / 2;
+        if (strcmp(set->v[mid], s) < 0)
+            i = mid + 1;
+        else
+            end = mid;
+    }
     if (i < set->n && !strcmp(set->v[i], s))
         return;
     strlist_add(a, set, s);

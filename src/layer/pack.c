@@ -127,6 +127,19 @@ static bool as_hard_link(Packer *p, const ViewNode *node, TarEntry *t)
     return false;
 }
 
+/*
+ * Of extended attributes docker's layers carry file capabilities and no others, so an image's
+ * layers say nothing of what a context's or a step's files were marked with.
+ */
+static void exported_xattrs(TreeEntry *x)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < x->nxattr; i++)
+        if (!strcmp(x->xattrs[i].name, "security.capability"))
+            x->xattrs[n++] = x->xattrs[i];
+    x->nxattr = n;
+}
+
 static bool emit_node(Packer *p, const ViewNode *node)
 {
     static const char TYPES[] = {
@@ -135,11 +148,7 @@ static bool emit_node(Packer *p, const ViewNode *node)
     TreeEntry x;
     if (!view_entry(&p->view, &p->arena, node, &x, p->e))
         return false;
-    for (size_t i = 0; i < x.nxattr; i++)
-        if (strchr(x.xattrs[i].name, '='))
-            return err_set(p->e, ERR_STEP,
-                           "'/%s': a layer cannot hold an attribute with '=' in its name (%s)",
-                           node->path, x.xattrs[i].name);
+    exported_xattrs(&x);
     TarEntry t = {.name = x.from,
                   .link = x.link,
                   .type = TYPES[x.type],

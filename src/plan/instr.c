@@ -1,235 +1,37 @@
 /*
- * plan/instr.c - one instruction: a step, or a change of the config; and a line of history.
+ * plan/instr.c - one instruction: a step (work.c), or a change of the config; and a line of
+ * history.
  */
-#include "base/fs.h"
+#include <stdlib.h>
+
+#include "base/json.h"
+#include "base/rune.h"
 #include "plan/planner.h"
 #include "plan/ports.h"
+#include "plan/signal.h"
 
-static uint32_t add_step(Planner *p, PlanStep step, uint32_t parent, uint32_t other)
-{
-    step.inputs = NEW_N(p->arena, uint32_t, 2);
-    if (parent != STEP_NONE)
-        step.inputs[step.ninput++] = parent;
-    if (other != STEP_NONE)
-        step.inputs[step.ninput++] = other;
-    *ARENA_PUSH(p->arena, p->plan.steps, p->plan.nstep, p->plan.step_cap) = step;
-    return (uint32_t)p->plan.nstep - 1;
-}
-
-bool planner_base(const Planner *p, const char *name, uint32_t *ret)
-{
-    for (size_t i = 0; i < p->nbase; i++)
-        if (!strcmp(p->bases[i].name, name)) {
-            *ret = (uint32_t)i;
-            return true;
-        }
-    return false;
-}
-
-uint32_t planner_from(Planner *p, uint32_t base, const SrcSpan *src, const char *stage,
-                      const char *title)
-{
-    if (base != STEP_NONE && p->image_step[base] != STEP_NONE)
-        return p->image_step[base];
-    PlanStep s = {.kind = STEP_FROM, .src = *src, .stage = stage, .title = title, .u.base = base};
-    uint32_t i = add_step(p, s, STEP_NONE, STEP_NONE);
-    if (base != STEP_NONE)
-        p->image_step[base] = i;
-    return i;
-}
-
-static void add_history(Planner *p, State *st, const char *text, uint32_t step)
-{
-    *ARENA_PUSH(p->arena, st->history, st->nhistory, st->history_cap) = (PlanHistory){
-        .entry = {.created_by = text, .comment = "lighter", .empty_layer = step == STEP_NONE},
-        .step = step};
-}
-
-static bool expand(Planner *p, const State *st, const char *word, const SrcSpan *at, char **ret)
-{
-    Err why = ERR_INIT;
-    StrList unset = {0};
-    if (!df_expand(p->arena, word, &st->env, p->file->escape, ret, &unset, &why))
-        return df_err(p->file, at, p->e, "%s", why.msg);
-    for (size_t i = 0; i < unset.n; i++)
-        strlist_add(p->arena, &p->plan.warnings,
-                    arena_printf(p->arena,
-                                 "%s:%u: usage of undefined variable '$%s' (UndefinedVar)",
-                                 p->file->name, at->line, unset.v[i]));
-    return true;
-}
-
-const char *plan_label(Cursor *c)
-{
-    Arena *a = c->p->arena;
-    const char *name =
-        c->stage->name ? c->stage->name : arena_printf(a, "stage-%u", c->stage->number);
-    return arena_printf(a, "%s %u/%u", name, ++c->at, c->total);
-}
-
-static const char *go_quoted(Arena *a, const StrList *l)
-{
-    scoped(buf) Buf b = BUF_INIT;
-    buf_putc(&b, '[');
-    for (size_t i = 0; i < l->n; i++) {
-        buf_puts(&b, i ? " \"" : "\"");
-        for (const char *c = l->v[i]; *c; c++) {
-            if (*c == '"' || *c == '\\')
-                buf_putc(&b, '\\');
-            if (*c == '\n')
-                buf_puts(&b, "\\n");
-            else if (*c == '\t')
-                buf_puts(&b, "\\t");
-            else
-                buf_putc(&b, *c);
-        }
-        buf_putc(&b, '"');
-    }
-    buf_putc(&b, ']');
-    return arena_strdup(a, buf_str(&b));
-}
-
-/* Shell form to exec form by the stage's SHELL. */
-static StrList command_argv(Cursor *c)
-{
-    Arena *a = c->p->arena;
-    const DfCommand *cmd = &c->in->u.command;
-    StrList v = {0};
-    if (!cmd->shell)
-        return strlist_copy(a, &cmd->argv);
-    if (c->st->config.shell.n) {
-        v = strlist_copy(a, &c->st->config.shell);
-    } else {
-        strlist_add(a, &v, "/bin/sh");
-        strlist_add(a, &v, "-c");
-    }
-    strlist_add(a, &v, cmd->argv.v[0]);
-    return v;
-}
-
-static const char *join(Arena *a, const StrList *l)
+/* "[a b]", as Go prints a list. */
+static const char *listed(Arena *a, const StrList *l)
 {
     scoped(buf) Buf b = BUF_INIT;
     for (size_t i = 0; i < l->n; i++)
         buf_printf(&b, "%s%s", i ? " " : "", l->v[i]);
-    return arena_strdup(a, buf_str(&b));
+    return arena_printf(a, "[%s]", buf_str(&b));
 }
 
-static bool do_run(Cursor *c)
+/* The one word of an instruction, its variables replaced. */
+static bool only_word(Cursor *c, char **ret)
 {
-    Planner *p = c->p;
-    Arena *a = p->arena;
-    State *st = c->st;
-    StrList argv = command_argv(c);
-    scoped(buf) Buf args = BUF_INIT;
-    if (st->args.n)
-        buf_printf(&args, "|%zu ", st->args.n);
-    for (size_t i = 0; i < st->args.n; i++) {
-        const char *v = env_get(&st->env, st->args.v[i]);
-        buf_printf(&args, "%s=%s ", st->args.v[i], v ? v : "");
-    }
-    PlanStep s = {
-        .kind = STEP_RUN, .src = c->in->src, .stage = plan_label(c), .title = c->in->text};
-    s.u.run = (PlanRun){.argv = argv,
-                        .env = strlist_copy(a, &st->env),
-                        .cwd = st->config.workdir ? st->config.workdir : "/",
-                        .user = st->config.user ? st->config.user : ""};
-    st->last = add_step(p, s, st->last, STEP_NONE);
-    add_history(p, st, arena_printf(a, "RUN %s%s # buildkit", buf_str(&args), join(a, &argv)),
-                st->last);
-    return true;
+    const DfWord *w = &c->in->u.words.v[0];
+    return plan_expand(c, w->text, &w->src, ret);
 }
 
-/* The step that COPY --from reads. */
-static bool copy_from(Cursor *c, uint32_t *ret)
+static void warn_legacy(Cursor *c)
 {
-    Planner *p = c->p;
-    const char *from = c->in->u.copy.from;
-    uint32_t base, stage = stages_find(&p->stages, from);
-    if (stage == c->stage->number)
-        return df_err(p->file, &c->in->src, p->e, "COPY --from=%s: a stage cannot copy from itself",
-                      from);
-    if (stage != NO_STAGE) {
-        *ret = p->states[stage].last;
-        return true;
-    }
-    if (!planner_base(p, from, &base))
-        return df_err(p->file, &c->in->src, p->e, "COPY --from=%s: not resolved", from);
-    *ret = planner_from(p, base, &c->in->src, from, arena_printf(p->arena, "FROM %s", from));
-    return true;
-}
-
-/* docker: "." and "" mean the working directory itself, and a final slash is kept. */
-static const char *copy_dest(Arena *a, const char *dest, const char *workdir)
-{
-    size_t n = strlen(dest);
-    bool dir = !n || !strcmp(dest, ".") || dest[n - 1] == '/' || str_ends(dest, "/.");
-    const char *path = path_join(a, workdir && *workdir ? workdir : "/", dest);
-    if (!strcmp(path, "/") || !dir)
-        return path;
-    return arena_printf(a, "%s/", path);
-}
-
-static bool do_copy(Cursor *c)
-{
-    Planner *p = c->p;
-    Arena *a = p->arena;
-    const DfCopy *in = &c->in->u.copy;
-    PlanStep s = {
-        .kind = STEP_COPY, .src = c->in->src, .stage = plan_label(c), .title = c->in->text};
-    PlanCopy *copy = &s.u.copy;
-    scoped(buf) Buf text = BUF_INIT;
-    char *dest;
-
-    *copy = (PlanCopy){.from = STEP_NONE, .from_name = in->from, .nsource = in->nsource};
-    if (in->from && !copy_from(c, &copy->from))
-        return false;
-    copy->sources = NEW_N(a, DfWord, in->nsource);
-    buf_puts(&text, "COPY");
-    for (size_t i = 0; i < in->nsource; i++) {
-        char *word;
-        if (!expand(p, c->st, in->sources[i].text, &in->sources[i].src, &word))
-            return false;
-        copy->sources[i] = (DfWord){word, in->sources[i].src};
-        buf_printf(&text, " %s", word);
-    }
-    if (!expand(p, c->st, in->dest.text, &in->dest.src, &dest))
-        return false;
-    buf_printf(&text, " %s # buildkit", dest);
-    copy->dest = copy_dest(a, dest, c->st->config.workdir);
-    if (in->nsource > 1 && !str_ends(copy->dest, "/"))
-        strlist_add(a, &p->plan.warnings,
-                    arena_printf(a,
-                                 "%s:%u: COPY of several sources to '%s', which does not end in a "
-                                 "slash: files replace one another there",
-                                 p->file->name, in->dest.src.line, dest));
-    c->st->last = add_step(p, s, c->st->last, copy->from);
-    add_history(p, c->st, arena_strdup(a, text.ptr), c->st->last);
-    return true;
-}
-
-static bool do_workdir(Cursor *c)
-{
-    Planner *p = c->p;
-    Arena *a = p->arena;
-    State *st = c->st;
-    char *word;
-    if (!expand(p, st, c->in->u.words.v[0].text, &c->in->u.words.v[0].src, &word))
-        return false;
-    /* An absolute path stays as it is written, final slash included; a relative one is joined. */
-    const char *before = st->config.workdir && *st->config.workdir ? st->config.workdir : "/";
-    const char *dir = word[0] == '/' ? word : path_join(a, before, word);
-    st->config.workdir = dir;
-    uint32_t step = STEP_NONE;
-    if (strcmp(path_clean(a, dir), "/") != 0) {
-        PlanStep s = {
-            .kind = STEP_WORKDIR, .src = c->in->src, .stage = plan_label(c), .title = c->in->text};
-        s.u.workdir.path = dir;
-        s.u.workdir.user = st->config.user ? st->config.user : "";
-        st->last = step = add_step(p, s, st->last, STEP_NONE);
-    }
-    add_history(p, st, arena_printf(a, "WORKDIR %s", dir), step);
-    return true;
+    if (c->in->u.pairs.legacy)
+        df_warn(c->p->arena, c->p->file, c->in, "LegacyKeyValueFormat", &c->p->plan.warnings,
+                "\"%s key=value\" should be used instead of legacy \"%s key value\" format",
+                c->in->name, c->in->name);
 }
 
 /* ENV and LABEL: all values see the environment as it was before the line. */
@@ -241,10 +43,11 @@ static bool do_pairs(Cursor *c)
     char **keys = NEW_N(a, char *, n), **values = NEW_N(a, char *, n);
     scoped(buf) Buf text = BUF_INIT;
     buf_puts(&text, c->in->name);
+    warn_legacy(c);
     for (size_t i = 0; i < n; i++) {
         const DfPair *kv = &c->in->u.pairs.v[i];
-        if (!expand(p, c->st, kv->key.text, &kv->src, &keys[i]) ||
-            !expand(p, c->st, kv->value, &kv->src, &values[i]))
+        if (!plan_expand(c, kv->key.text, &kv->src, &keys[i]) ||
+            !plan_expand(c, kv->value, &kv->src, &values[i]))
             return false;
         if (!*keys[i] || strchr(keys[i], '='))
             return df_err(p->file, &kv->src, p->e, "%s: '%s' is no name", c->in->name, keys[i]);
@@ -258,7 +61,7 @@ static bool do_pairs(Cursor *c)
         env_set(a, &c->st->config.env, keys[i], values[i]);
         env_set(a, &c->st->env, keys[i], values[i]);
     }
-    add_history(p, c->st, arena_strdup(a, text.ptr), STEP_NONE);
+    planner_history(p, c->st, arena_strdup(a, text.ptr), STEP_NONE);
     return true;
 }
 
@@ -283,7 +86,7 @@ static bool do_arg(Cursor *c)
         mark_arg_used(p, name);
         if (!value && kv->value) {
             char *word;
-            if (!expand(p, st, kv->value, &kv->src, &word))
+            if (!plan_expand(c, kv->value, &kv->src, &word))
                 return false;
             value = word;
         }
@@ -294,57 +97,191 @@ static bool do_arg(Cursor *c)
         strlist_add_once(a, &st->args, name);
         buf_printf(&text, " %s%s%s", name, value ? "=" : "", value ? value : "");
     }
-    add_history(p, st, arena_strdup(a, text.ptr), STEP_NONE);
+    planner_history(p, st, arena_strdup(a, text.ptr), STEP_NONE);
     return true;
+}
+
+/* Of these a stage has one; the warning is about the line that is lost. */
+static void only_once(Cursor *c, const DfInstr **slot)
+{
+    if (*slot) {
+        DfInstr lost = **slot;
+        lost.check = c->in->check;
+        df_warn(c->p->arena, c->p->file, &lost, "MultipleInstructionsDisallowed",
+                &c->p->plan.warnings,
+                "Multiple %s instructions should not be used in the same stage because only the "
+                "last one will be used",
+                c->in->name);
+    }
+    *slot = c->in;
 }
 
 static bool do_command(Cursor *c)
 {
+    Arena *a = c->p->arena;
     State *st = c->st;
-    StrList argv = command_argv(c);
+    StrList argv = plan_argv(c);
+    scoped(buf) Buf text = BUF_INIT;
     if (c->in->kind == DF_CMD) {
         st->config.cmd = argv;
         st->config.args_escaped = true; /* as BuildKit sets it on every platform */
-        st->cmd_set = true;
+        only_once(c, &st->once[ONCE_CMD]);
     } else {
+        only_once(c, &st->once[ONCE_ENTRYPOINT]);
         st->config.entrypoint = argv;
-        if (!st->cmd_set) /* an inherited CMD was meant for the inherited ENTRYPOINT */
+        if (!st->once[ONCE_CMD]) /* an inherited CMD was meant for the inherited ENTRYPOINT */
             st->config.cmd = (StrList){0};
     }
-    add_history(c->p, st,
-                arena_printf(c->p->arena, "%s %s", c->in->name, go_quoted(c->p->arena, &argv)),
-                STEP_NONE);
+    buf_printf(&text, "%s ", c->in->name);
+    buf_quote_list(&text, &argv);
+    planner_history(c->p, st, arena_strdup(a, buf_str(&text)), STEP_NONE);
     return true;
 }
 
 static bool do_user(Cursor *c)
 {
     char *user;
-    if (!expand(c->p, c->st, c->in->u.words.v[0].text, &c->in->u.words.v[0].src, &user))
+    if (!only_word(c, &user))
         return false;
     c->st->config.user = user;
-    add_history(c->p, c->st, arena_printf(c->p->arena, "USER %s", user), STEP_NONE);
+    planner_history(c->p, c->st, arena_printf(c->p->arena, "USER %s", user), STEP_NONE);
     return true;
 }
 
-static bool do_expose(Cursor *c)
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(((const DfWord *)a)->text, ((const DfWord *)b)->text);
+}
+
+static int by_string(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool expose_word(Cursor *c, const DfWord *w, StrList *ports)
 {
     Planner *p = c->p;
-    Arena *a = p->arena;
-    StrList ports = {0};
-    for (size_t i = 0; i < c->in->u.words.n; i++) {
-        const DfWord *w = &c->in->u.words.v[i];
-        StrList words;
-        Err why = ERR_INIT;
-        if (!df_expand_words(a, w->text, &c->st->env, p->file->escape, &words, NULL, &why))
-            return df_err(p->file, &w->src, p->e, "%s", why.msg);
-        for (size_t k = 0; k < words.n; k++)
-            if (!port_spec(a, words.v[k], &ports, &why))
-                return df_err(p->file, &w->src, p->e, "EXPOSE: %s", why.msg);
+    DfScope scope = {.arena = p->arena, .env = &c->st->env, .escape = p->file->escape};
+    StrList words;
+    Err why = ERR_INIT;
+    if (!df_expand_words(&scope, w->text, &words, &why))
+        return df_err(p->file, &w->src, p->e, "%s", why.msg);
+    for (size_t i = 0; i < words.n; i++) {
+        PortSpec spec;
+        const char *text = words.v[i];
+        if (!port_spec(p->arena, text, &spec, &why) || !port_list(p->arena, &spec, ports, &why))
+            return df_err(p->file, &w->src, p->e, "EXPOSE: %s", why.msg);
+        if (spec.upper)
+            df_warn(p->arena, p->file, c->in, "ExposeProtoCasing", &p->plan.warnings,
+                    "Defined protocol '%s' in EXPOSE instruction should be lowercase", text);
+        if (spec.mapped)
+            df_warn(p->arena, p->file, c->in, "ExposeInvalidFormat", &p->plan.warnings,
+                    "EXPOSE instruction should not define an IP address or host-port mapping, "
+                    "found '%s'",
+                    text);
     }
+    return true;
+}
+
+/* Words are taken in the order of their texts, which is seen in the line of history. */
+static bool do_expose(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    size_t n = c->in->u.words.n;
+    DfWord *w = NEW_N(a, DfWord, n);
+    StrList ports = {0};
+    memcpy(w, c->in->u.words.v, n * sizeof *w);
+    qsort(w, n, sizeof *w, by_text);
+    for (size_t i = 0; i < n; i++)
+        if (!expose_word(c, &w[i], &ports))
+            return false;
+    const char *text = arena_printf(a, "EXPOSE %s", listed(a, &ports));
+    if (ports.n)
+        qsort(ports.v, ports.n, sizeof *ports.v, by_string);
     for (size_t i = 0; i < ports.n; i++)
         image_set_add(a, &c->st->config.exposed_ports, ports.v[i]);
-    add_history(p, c->st, arena_printf(a, "EXPOSE [%s]", join(a, &ports)), STEP_NONE);
+    planner_history(c->p, c->st, text, STEP_NONE);
+    return true;
+}
+
+static bool do_volume(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    StrList paths = {0};
+    for (size_t i = 0; i < c->in->u.words.n; i++) {
+        const DfWord *w = &c->in->u.words.v[i];
+        Str path = str_trim(str_c(w->text));
+        char *word;
+        if (!plan_expand(c, arena_strndup(a, path.ptr, path.len), &w->src, &word))
+            return false;
+        if (!*word)
+            return df_err(c->p->file, &w->src, c->p->e,
+                          "VOLUME specified can not be an empty string");
+        strlist_add(a, &paths, word);
+    }
+    for (size_t i = 0; i < paths.n; i++)
+        image_set_add(a, &c->st->config.volumes, paths.v[i]);
+    planner_history(c->p, c->st, arena_printf(a, "VOLUME %s", listed(a, &paths)), STEP_NONE);
+    return true;
+}
+
+static bool do_stopsignal(Cursor *c)
+{
+    char *word;
+    if (!only_word(c, &word))
+        return false;
+    if (!signal_ok(word))
+        return df_err(c->p->file, &c->in->src, c->p->e, "invalid signal: %s", word);
+    c->st->config.stop_signal = word;
+    planner_history(c->p, c->st, arena_printf(c->p->arena, "STOPSIGNAL %s", word), STEP_NONE);
+    return true;
+}
+
+static bool do_shell(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    StrList argv = {0};
+    for (size_t i = 0; i < c->in->u.words.n; i++)
+        strlist_add(a, &argv, c->in->u.words.v[i].text);
+    c->st->config.shell = argv;
+    planner_history(c->p, c->st, arena_printf(a, "SHELL %s", listed(a, &argv)), STEP_NONE);
+    return true;
+}
+
+static void set_int(json_t *j, const char *name, int64_t v)
+{
+    if (v)
+        json_object_set_new(j, name, json_integer(v));
+}
+
+/* Source: docker image spec v1.3, "Healthcheck"; durations are nanoseconds. */
+static bool do_health(Cursor *c)
+{
+    only_once(c, &c->st->once[ONCE_HEALTHCHECK]);
+    Arena *a = c->p->arena;
+    const DfHealth *h = &c->in->u.health;
+    scoped(buf) Buf text = BUF_INIT;
+    json_t *j = json_object(), *test = json_array();
+    for (size_t i = 0; i < h->test.n; i++)
+        json_array_append_new(test, json_string_lossy(h->test.v[i]));
+    json_object_set_new(j, "Test", test);
+    set_int(j, "Interval", h->interval);
+    set_int(j, "Timeout", h->timeout);
+    set_int(j, "StartPeriod", h->start_period);
+    set_int(j, "StartInterval", h->start_interval);
+    set_int(j, "Retries", h->retries);
+    json_text(j, &text);
+    json_decref(j);
+    c->st->config.healthcheck = arena_strdup(a, buf_str(&text));
+    planner_history(c->p, c->st, arena_printf(a, "HEALTHCHECK %s", listed(a, &h->test)), STEP_NONE);
+    return true;
+}
+
+static bool do_maintainer(Cursor *c)
+{
+    const char *who = c->in->u.words.v[0].text;
+    c->st->config.author = who;
+    planner_history(c->p, c->st, arena_printf(c->p->arena, "MAINTAINER %s", who), STEP_NONE);
     return true;
 }
 
@@ -352,11 +289,12 @@ bool plan_instr(Cursor *c)
 {
     switch (c->in->kind) {
     case DF_RUN:
-        return do_run(c);
+        return plan_run(c);
     case DF_COPY:
-        return do_copy(c);
+    case DF_ADD:
+        return plan_copy(c);
     case DF_WORKDIR:
-        return do_workdir(c);
+        return plan_workdir(c);
     case DF_ENV:
     case DF_LABEL:
         return do_pairs(c);
@@ -369,6 +307,19 @@ bool plan_instr(Cursor *c)
         return do_user(c);
     case DF_EXPOSE:
         return do_expose(c);
+    case DF_VOLUME:
+        return do_volume(c);
+    case DF_STOPSIGNAL:
+        return do_stopsignal(c);
+    case DF_SHELL:
+        return do_shell(c);
+    case DF_HEALTHCHECK:
+        return do_health(c);
+    case DF_MAINTAINER:
+        return do_maintainer(c);
+    case DF_ONBUILD: /* no line of history: it does nothing to this image */
+        strlist_add(c->p->arena, &c->st->config.onbuild, c->in->u.trigger);
+        return true;
     case DF_FROM:
         return true;
     }

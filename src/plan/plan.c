@@ -4,86 +4,289 @@
 #include "plan/plan.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 
 #include "plan/planner.h"
 
 static const char PATH_DEFAULT[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, StrList *ret, Err *e)
+static size_t ndeps(const Stage *st, size_t k)
+{
+    const DfInstr *in = &st->body[k];
+    return !st->deps[k] ? 0 : in->kind == DF_RUN ? in->u.command.mounts.n : 1;
+}
+
+static bool is_scratch(const char *image)
+{
+    return !strcmp(image, "scratch");
+}
+
+bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases, size_t nbase,
+                 StrList *ret, Err *e)
 {
     Stages s;
     StrList names = {0};
-    if (!stages_read(a, f, o, &s, e))
+    if (!stages_read(a, f, o, bases, nbase, &s, e))
         return false;
     for (size_t i = 0; i < s.n; i++) {
         const Stage *st = &s.v[i];
         if (st->state != NEEDED)
             continue;
-        if (st->base == NO_STAGE && strcmp(st->image, "scratch") != 0)
+        if (!o->any_platform && !stages_platform_ok(a, f, st, e))
+            return false;
+        if (st->base == NO_STAGE && st->context == NO_CONTEXT && !is_scratch(st->image))
             strlist_add_once(a, &names, st->image);
-        for (size_t k = 0; k < st->nbody; k++) {
-            const DfInstr *in = &st->body[k];
-            if (in->kind != DF_COPY || !in->u.copy.from ||
-                stages_find(&s, in->u.copy.from) != NO_STAGE)
-                continue;
-            if (strchr(in->u.copy.from, '$'))
-                return df_err(f, &in->src, e, "COPY --from=%s: variables are not expanded there",
-                              in->u.copy.from);
-            strlist_add_once(a, &names, in->u.copy.from);
-        }
+        for (size_t k = 0; k < st->nbody; k++)
+            for (size_t d = 0; d < ndeps(st, k); d++) {
+                const StageDep *dep = &st->deps[k][d];
+                if (dep->stage == NO_STAGE && dep->context == NO_CONTEXT && dep->image &&
+                    !is_scratch(dep->image))
+                    strlist_add_once(a, &names, dep->image);
+            }
     }
     *ret = names;
     return true;
 }
 
-static bool has_onbuild(Cursor *c, const ImageConfig *config)
+/* ---- what instructions use ---- */
+
+uint32_t planner_add(Planner *p, PlanStep step, uint32_t parent, const uint32_t *others, size_t n)
 {
-    if (!config->onbuild.n)
-        return false;
-    df_err(c->p->file, &c->stage->from->src, c->p->e,
-           "FROM %s: its ONBUILD instructions are not supported yet", c->stage->image);
+    step.inputs = NEW_N(p->arena, uint32_t, n + 1);
+    if (parent != STEP_NONE)
+        step.inputs[step.ninput++] = parent;
+    for (size_t i = 0; i < n; i++) {
+        bool there = others[i] == STEP_NONE;
+        for (size_t k = 0; k < step.ninput; k++)
+            there = there || step.inputs[k] == others[i];
+        if (!there)
+            step.inputs[step.ninput++] = others[i];
+    }
+    *ARENA_PUSH(p->arena, p->plan.steps, p->plan.nstep, p->plan.step_cap) = step;
+    return (uint32_t)p->plan.nstep - 1;
+}
+
+bool planner_base(const Planner *p, const char *name, uint32_t *ret)
+{
+    for (size_t i = 0; i < p->nbase; i++)
+        if (!strcmp(p->bases[i].name, name)) {
+            *ret = (uint32_t)i;
+            return true;
+        }
+    return false;
+}
+
+uint32_t planner_from(Planner *p, uint32_t base, const SrcSpan *src, const char *stage,
+                      const char *title)
+{
+    if (base != STEP_NONE && p->image_step[base] != STEP_NONE)
+        return p->image_step[base];
+    PlanStep s = {.kind = STEP_FROM, .src = *src, .stage = stage, .title = title, .u.base = base};
+    uint32_t i = planner_add(p, s, STEP_NONE, NULL, 0);
+    if (base != STEP_NONE)
+        p->image_step[base] = i;
+    return i;
+}
+
+uint32_t planner_tree(Planner *p, uint32_t context, const SrcSpan *src, const char *stage,
+                      const char *title)
+{
+    if (p->tree_step[context] != STEP_NONE)
+        return p->tree_step[context];
+    uint32_t empty = planner_from(p, STEP_NONE, src, stage, "FROM scratch");
+    PlanStep s = {.kind = STEP_COPY, .src = *src, .stage = stage, .title = title};
+    s.u.copy.dest = "/";
+    s.u.copy.nsource = 1;
+    s.u.copy.sources = NEW(p->arena, PlanSource);
+    s.u.copy.sources[0] = (PlanSource){.origin = PLAN_NAMED,
+                                       .index = context,
+                                       .from = p->opts->contexts[context].name,
+                                       .path = {".", *src}};
+    return p->tree_step[context] = planner_add(p, s, empty, NULL, 0);
+}
+
+void planner_history(Planner *p, State *st, const char *text, uint32_t step)
+{
+    *ARENA_PUSH(p->arena, st->history, st->nhistory, st->history_cap) = (PlanHistory){
+        .entry = {.created_by = text, .comment = "lighter", .empty_layer = step == STEP_NONE},
+        .step = step};
+}
+
+const char *plan_label(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    const char *name =
+        c->stage->name ? c->stage->name : arena_printf(a, "stage-%u", c->stage->number);
+    return arena_printf(a, "%s %u/%u", name, ++c->at, c->total);
+}
+
+const char *plan_title(Cursor *c)
+{
+    return c->in->onbuild ? arena_printf(c->p->arena, "ONBUILD %s", c->in->text) : c->in->text;
+}
+
+void plan_warn(Cursor *c, const SrcSpan *at, const char *fmt, ...)
+{
+    char line[512];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    va_end(ap);
+    strlist_add(c->p->arena, &c->p->plan.warnings,
+                arena_printf(c->p->arena, "%s:%u: %s", c->p->file->name, at->line, line));
+}
+
+/* Whether an ARG names it: one without a value is declared all the same. */
+static bool declared(const State *st, const char *name)
+{
+    for (size_t k = 0; k < st->args.n; k++)
+        if (!strcmp(st->args.v[k], name))
+            return true;
+    return false;
+}
+
+static bool expand(Cursor *c, const char *word, const SrcSpan *at, char escape, unsigned flags,
+                   char **ret)
+{
+    Planner *p = c->p;
+    StrList unset = {0};
+    DfScope scope = {
+        .arena = p->arena, .env = &c->st->env, .escape = escape, .flags = flags, .unset = &unset};
+    Err why = ERR_INIT;
+    if (!df_expand(&scope, word, ret, &why))
+        return df_err(p->file, at, p->e, "%s", why.msg);
+    for (size_t i = 0; i < unset.n; i++)
+        if (!declared(c->st, unset.v[i]))
+            df_warn(p->arena, p->file, c->in, "UndefinedVar", &p->plan.warnings,
+                    "Usage of undefined variable '$%s'%s", unset.v[i],
+                    stages_nearest(p->arena, unset.v[i], &c->st->env, "$"));
     return true;
 }
 
-/* The state a stage begins with: scratch, an image, or an earlier stage's end. */
+bool plan_expand(Cursor *c, const char *word, const SrcSpan *at, char **ret)
+{
+    return expand(c, word, at, c->p->file->escape, 0, ret);
+}
+
+bool plan_expand_body(Cursor *c, const char *body, const SrcSpan *at, char **ret)
+{
+    return expand(c, body, at, '\\', DF_NO_QUOTES, ret);
+}
+
+StrList plan_argv(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    const DfCommand *cmd = &c->in->u.command;
+    StrList v = {0};
+    if (!cmd->shell)
+        return strlist_copy(a, &cmd->argv);
+    if (c->st->config.shell.n) {
+        v = strlist_copy(a, &c->st->config.shell);
+    } else {
+        strlist_add(a, &v, "/bin/sh");
+        strlist_add(a, &v, "-c");
+    }
+    strlist_add(a, &v, cmd->argv.v[0]);
+    return v;
+}
+
+/* A stage that stands further down. */
+static bool not_yet(Cursor *c, const char *from)
+{
+    const char *stage =
+        c->stage->name ? c->stage->name : arena_printf(c->p->arena, "stage-%u", c->stage->number);
+    if (c->in->kind == DF_RUN)
+        return df_err(c->p->file, &c->in->src, c->p->e,
+                      "cannot mount from stage \"%s\", stage needs to be defined before current "
+                      "stage \"%s\"",
+                      from, stage);
+    return df_err(c->p->file, &c->in->src, c->p->e,
+                  "cannot copy from stage \"%s\", it needs to be defined before current stage "
+                  "\"%s\"",
+                  from, stage);
+}
+
+bool plan_source(Cursor *c, const StageDep *dep, PlanSource *ret)
+{
+    Planner *p = c->p;
+    uint32_t base;
+    PlanSource s = {.origin = PLAN_CONTEXT, .from = dep ? dep->from : NULL};
+    if (dep && dep->stage != NO_STAGE) {
+        if (!p->done[dep->stage])
+            return not_yet(c, dep->from);
+        s.origin = PLAN_STEP;
+        s.index = p->states[dep->stage].last;
+    } else if (dep && dep->context != NO_CONTEXT) {
+        s.origin = PLAN_NAMED;
+        s.index = dep->context;
+    } else if (dep && dep->image && is_scratch(dep->image)) {
+        s.origin = PLAN_EMPTY;
+    } else if (dep && dep->image) {
+        if (!planner_base(p, dep->image, &base))
+            return df_err(p->file, &c->in->src, p->e, "%s: not resolved", dep->image);
+        s.origin = PLAN_STEP;
+        s.index = planner_from(p, base, &c->in->src, dep->from,
+                               arena_printf(p->arena, "FROM %s", dep->from));
+    }
+    *ret = s;
+    return true;
+}
+
+/* ---- stages ---- */
+
+/* A stage on top of another begins as that one ended. */
+static void continue_stage(Cursor *c)
+{
+    Arena *a = c->p->arena;
+    const State *from = &c->p->states[c->stage->base];
+    State *st = c->st;
+    *st = *from;
+    st->config = image_config_clone(a, &from->config);
+    st->config.onbuild = (StrList){0}; /* they fired */
+    st->env = strlist_copy(a, &from->env);
+    st->args = strlist_copy(a, &from->args);
+    st->history =
+        arena_grow(a, from->history, from->nhistory, from->nhistory + 8, sizeof *st->history);
+    st->history_cap = from->nhistory + 8;
+    memset(st->once, 0, sizeof st->once);
+}
+
+/* The state a stage begins with: scratch, a context, an image, or an earlier stage's end. */
 static bool start_state(Cursor *c)
 {
     Planner *p = c->p;
     Arena *a = p->arena;
     const Stage *sg = c->stage;
     State *st = c->st;
-    const char *lab = plan_label(c), *title = c->stage->from->text;
+    const char *lab = plan_label(c), *title = sg->from->text;
+    const SrcSpan *src = &sg->from->src;
+    uint32_t base = STEP_NONE;
 
     if (sg->base != NO_STAGE) {
-        const State *from = &p->states[sg->base];
-        *st = *from;
-        st->config = image_config_clone(a, &from->config);
-        st->env = strlist_copy(a, &from->env);
-        st->args = strlist_copy(a, &from->args);
-        st->history =
-            arena_grow(a, from->history, from->nhistory, from->nhistory + 8, sizeof *st->history);
-        st->history_cap = from->nhistory + 8;
-        st->cmd_set = false;
+        continue_stage(c);
         return true;
     }
-    uint32_t base = STEP_NONE;
     *st = (State){0};
-    if (!strcmp(sg->image, "scratch")) {
+    if (sg->context != NO_CONTEXT || is_scratch(sg->image)) {
         st->config = image_config_empty(a);
     } else {
         if (!planner_base(p, sg->image, &base))
-            return df_err(p->file, &sg->from->src, p->e, "FROM %s: not resolved", sg->image);
-        if (has_onbuild(c, p->bases[base].config))
-            return false;
+            return df_err(p->file, src, p->e, "FROM %s: not resolved", sg->image);
         st->config = image_config_clone(a, p->bases[base].config);
-        if (!env_get(&st->config.env, "PATH"))
-            env_set(a, &st->config.env, "PATH", PATH_DEFAULT);
+        st->config.onbuild = (StrList){0};
     }
+    if (!is_scratch(sg->image) && !env_get(&st->config.env, "PATH"))
+        env_set(a, &st->config.env, "PATH", PATH_DEFAULT);
     st->env = strlist_copy(a, &st->config.env);
-    st->last = planner_from(p, base, &sg->from->src, lab, title);
     for (size_t i = 0; i < st->config.nhistory; i++)
         *ARENA_PUSH(a, st->history, st->nhistory, st->history_cap) =
             (PlanHistory){.entry = st->config.history[i], .step = STEP_NONE, .from_base = true};
+    if (sg->context == NO_CONTEXT) {
+        st->last = planner_from(p, base, src, lab, title);
+        return true;
+    }
+    st->last = planner_tree(p, sg->context, src, lab, title);
+    planner_history(p, st, arena_printf(a, "COPY --from=%s . / # buildkit", sg->image), st->last);
     return true;
 }
 
@@ -91,32 +294,21 @@ static uint32_t count_steps(const Stage *s)
 {
     uint32_t n = 1;
     for (size_t i = 0; i < s->nbody; i++)
-        n += s->body[i].kind == DF_RUN || s->body[i].kind == DF_COPY ||
+        n += s->body[i].kind == DF_RUN || s->body[i].kind == DF_COPY || s->body[i].kind == DF_ADD ||
              s->body[i].kind == DF_WORKDIR;
     return n;
 }
 
-/* Plan a stage after everything it builds on, so that inputs always stand before their users. */
+/* Plan one stage; all that stand before it and are needed are planned. */
 static bool plan_stage(Planner *p, uint32_t i)
 {
     const Stage *s = &p->stages.v[i];
-    if (p->done[i])
-        return true;
-    if (s->base != NO_STAGE && !plan_stage(p, s->base))
-        return false;
-    for (size_t k = 0; k < s->nbody; k++) {
-        const DfInstr *in = &s->body[k];
-        uint32_t dep = in->kind == DF_COPY && in->u.copy.from
-                           ? stages_find(&p->stages, in->u.copy.from)
-                           : NO_STAGE;
-        if (dep != NO_STAGE && dep != i && !plan_stage(p, dep))
-            return false;
-    }
     Cursor c = {.p = p, .stage = s, .st = &p->states[i], .total = count_steps(s)};
     if (!start_state(&c))
         return false;
     for (size_t k = 0; k < s->nbody; k++) {
         c.in = &s->body[k];
+        c.deps = s->deps[k];
         if (!plan_instr(&c))
             return false;
         if (p->plan.nstep > PLAN_MAX_STEPS)
@@ -126,6 +318,8 @@ static bool plan_stage(Planner *p, uint32_t i)
     p->plan.nstage++;
     return true;
 }
+
+/* ---- the whole ---- */
 
 static void warn_unused_args(Planner *p)
 {
@@ -152,34 +346,71 @@ static void warn_unused_args(Planner *p)
     }
 }
 
+/*
+ * A time to date the image with: of the command line, or a default among the global ARGs.
+ * Source: BuildKit, resolveSourceDateEpochValue.
+ */
+static bool find_epoch(Planner *p)
+{
+    const char *text = env_get(&p->opts->build_args, "SOURCE_DATE_EPOCH");
+    if (!text)
+        text = env_get(&p->stages.global, "SOURCE_DATE_EPOCH");
+    if (!text || !*text)
+        return true;
+    const char *digits = *text == '-' || *text == '+' ? text + 1 : text;
+    uint64_t v;
+    if (!str_u64(digits, INT64_MAX, &v))
+        return err_set(p->e, ERR_DOCKERFILE,
+                       "%s: invalid SOURCE_DATE_EPOCH: %s: only a number of seconds is supported",
+                       p->file->name, text);
+    p->plan.epoch = text;
+    return true;
+}
+
+static uint32_t *no_steps(Arena *a, size_t n)
+{
+    uint32_t *v = NEW_N(a, uint32_t, n + 1);
+    for (size_t i = 0; i < n; i++)
+        v[i] = STEP_NONE;
+    return v;
+}
+
+static void finish(Planner *p)
+{
+    State *st = &p->states[p->stages.target];
+    for (size_t i = 0; i < p->opts->labels.n; i++) {
+        const char *kv = p->opts->labels.v[i], *eq = strchr(kv, '=');
+        image_label_set(p->arena, &st->config, arena_strndup(p->arena, kv, strcspn(kv, "=")),
+                        eq ? eq + 1 : "");
+    }
+    p->plan.config = st->config;
+    p->plan.history = st->history;
+    p->plan.nhistory = st->nhistory;
+    p->plan.result = st->last;
+}
+
 bool plan_make(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases, size_t nbase,
                Plan *ret, Err *e)
 {
     Planner p = {.arena = a, .file = f, .opts = o, .bases = bases, .nbase = nbase, .e = e};
-    if (!stages_read(a, f, o, &p.stages, e))
+    if (!stages_read(a, f, o, bases, nbase, &p.stages, e))
         return false;
     p.states = NEW_N(a, State, p.stages.n);
     p.done = NEW_N(a, bool, p.stages.n);
     p.arg_used = NEW_N(a, bool, o->build_args.n + 1);
-    p.image_step = NEW_N(a, uint32_t, nbase + 1);
-    for (size_t i = 0; i < nbase; i++)
-        p.image_step[i] = STEP_NONE;
+    p.image_step = no_steps(a, nbase);
+    p.tree_step = no_steps(a, o->ncontext);
     for (size_t i = 0; i < f->warnings.n; i++)
         strlist_add(a, &p.plan.warnings, f->warnings.v[i]);
-    if (!plan_stage(&p, p.stages.target))
+    for (size_t i = 0; i < p.stages.warnings.n; i++)
+        strlist_add(a, &p.plan.warnings, p.stages.warnings.v[i]);
+    if (!find_epoch(&p))
         return false;
+    for (uint32_t i = 0; i < p.stages.n; i++)
+        if (p.stages.v[i].state == NEEDED && !plan_stage(&p, i))
+            return false;
     warn_unused_args(&p);
-
-    State *st = &p.states[p.stages.target];
-    for (size_t i = 0; i < o->labels.n; i++) {
-        const char *eq = strchr(o->labels.v[i], '=');
-        char *name = arena_strndup(a, o->labels.v[i], strcspn(o->labels.v[i], "="));
-        image_label_set(a, &st->config, name, eq ? eq + 1 : "");
-    }
-    p.plan.config = st->config;
-    p.plan.history = st->history;
-    p.plan.nhistory = st->nhistory;
-    p.plan.result = st->last;
+    finish(&p);
     *ret = p.plan;
     return true;
 }

@@ -19,10 +19,19 @@
 /* Steps one plan may have, and stages one file. */
 enum { PLAN_MAX_STEPS = 100000, PLAN_MAX_STAGES = 10000 };
 
+/* A context the caller gives a name to (--build-context). */
+typedef struct PlanContext {
+    const char *name;
+    bool tree; /* files to copy from; otherwise an image */
+} PlanContext;
+
 typedef struct PlanOpts {
     StrList build_args; /* NAME=VALUE; a bare NAME of the command line is resolved by the caller */
     StrList labels;     /* NAME=VALUE, put over the Dockerfile's */
     const char *target; /* stage name or number; NULL: the last */
+    const PlanContext *contexts; /* the last of a name counts */
+    size_t ncontext;
+    bool any_platform; /* to look at, not to build: no platform is refused */
 } PlanOpts;
 
 /* An image the Dockerfile names, resolved by the caller. */
@@ -35,17 +44,63 @@ typedef enum StepKind { STEP_FROM, STEP_RUN, STEP_COPY, STEP_WORKDIR } StepKind;
 
 enum { STEP_NONE = UINT32_MAX };
 
+/* Where files come from. */
+typedef enum PlanOrigin {
+    PLAN_CONTEXT, /* the build's context */
+    PLAN_STEP,    /* the result of step `index` */
+    PLAN_NAMED,   /* the tree context `index` of PlanOpts */
+    PLAN_INLINE,  /* a here-document: `path` is its name, `content` its body */
+    PLAN_URL,     /* `path` is the address */
+    PLAN_GIT,     /* the same */
+    PLAN_EMPTY,   /* nothing: a cache mount that starts empty */
+} PlanOrigin;
+
+/* One source of a COPY or ADD, or what a mount shows. */
+typedef struct PlanSource {
+    PlanOrigin origin;
+    uint32_t index;
+    const char *from;    /* for messages: the stage or image; NULL for the context */
+    DfWord path;         /* what is taken of it: a path or a pattern */
+    const char *below;   /* --parents: the pattern below `path`, which is the pivot; else NULL */
+    const char *content; /* PLAN_INLINE */
+} PlanSource;
+
+/* --chmod: a number, or a list of changes. */
+typedef struct PlanChmod {
+    const char *text; /* as given; NULL when absent */
+    bool octal;
+    uint32_t mode; /* of an octal one */
+} PlanChmod;
+
+/* RUN --mount. */
+typedef struct PlanMount {
+    DfMount spec;       /* expanded; spec.id is set for caches and secrets */
+    const char *target; /* absolute, clean; NULL: a secret that is only an environment variable */
+    PlanSource source;  /* bind and cache */
+    SrcSpan src;
+} PlanMount;
+
 typedef struct PlanRun {
     StrList argv, env; /* env: after ENV and ARG, in written order */
     const char *cwd, *user;
+    PlanMount *mounts;
+    size_t nmount;
+    bool no_network;
+    const char *script; /* a here-document that is executed as this file of /dev/pipes; else NULL */
+    const char *script_text;
 } PlanRun;
 
 typedef struct PlanCopy {
-    uint32_t from;         /* step whose result is copied from, STEP_NONE: the context */
-    const char *from_name; /* for messages */
-    DfWord *sources;       /* expanded; src for messages */
+    PlanSource *sources;
     size_t nsource;
-    const char *dest; /* absolute; ends in a slash when it must be a directory */
+    const char *dest;  /* absolute; ends in a slash when it must be a directory */
+    const char *chown; /* NULL when absent */
+    PlanChmod chmod;
+    StrList excludes;
+    bool link;                /* the layer does not depend on what is below */
+    bool unpack, unpack_urls; /* archives of the context, and of URLs */
+    DfBool keep_git_dir;
+    const char *checksum; /* NULL when absent */
 } PlanCopy;
 
 /* One node of the build graph. Lives in the plan's arena. */
@@ -81,14 +136,18 @@ typedef struct Plan {
     PlanHistory *history;
     size_t nhistory;
     StrList warnings;
-    size_t nstage; /* stages that are built */
+    size_t nstage;     /* stages that are built */
+    const char *epoch; /* SOURCE_DATE_EPOCH of a build argument or a global ARG; NULL when unset */
 } Plan;
 
 /*
  * plan_images - the names of all images the target needs, each once, expanded, in order of use.
- * Fails with ERR_DOCKERFILE (unknown target, empty name, cycle of stages).
+ *
+ * ONBUILD triggers of a base can name further images: ask again with those that are known, until
+ * nothing new is named. Fails with ERR_DOCKERFILE (unknown target, empty name, cycle of stages).
  */
-NODISCARD bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, StrList *ret, Err *e);
+NODISCARD bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases,
+                           size_t nbase, StrList *ret, Err *e);
 
 /*
  * plan_make - the plan. `bases` must hold every name of plan_images().
@@ -96,5 +155,11 @@ NODISCARD bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, StrList
  */
 NODISCARD bool plan_make(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases,
                          size_t nbase, Plan *ret, Err *e);
+
+/*
+ * plan_chmod - the mode that --chmod gives to what has `mode`.
+ * Source: chmod(1); BuildKit's --chmod, without a umask.
+ */
+uint32_t plan_chmod(const PlanChmod *c, uint32_t mode, bool is_dir);
 
 #endif

@@ -85,12 +85,13 @@ static bool make_entry(const Root *r, const char *path, bool dir)
     scoped(fd) int parent = fs_open_in_root(r->fd, *up ? up : "/", O_RDONLY | O_DIRECTORY, 0);
     if (parent < 0 || fstat(parent, &st) < 0)
         return false;
-    if (dir && mkdirat(parent, base, 0755) < 0)
+    /* Another step may make the same one at the same time: in a cache that both have. */
+    if (dir && mkdirat(parent, base, 0755) < 0 && errno != EEXIST)
         return false;
     if (!dir) {
         scoped(fd) int made =
             openat(parent, base, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-        if (made < 0)
+        if (made < 0 && errno != EEXIST)
             return false;
     }
     (void)futimens(parent, (struct timespec[2]){st.st_atim, st.st_mtim});

@@ -159,10 +159,11 @@ NODISCARD bool sandbox_user_ids(const char *user, const char *passwd, const char
                                 SandboxIds *ret, Err *e);
 
 /*
- * sandbox_new_owner - who owns what WORKDIR makes for `user`, as BuildKit reads it: a bare number
- * is the group too, a name has its group of passwd, and an unknown name is root.
+ * sandbox_new_owner - who owns what WORKDIR makes and COPY --chown gives away, as BuildKit reads
+ * it: a bare number is the group too, a name has its group of passwd, and an unknown name is root.
+ * Returns false when a name is unknown.
  */
-void sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
+bool sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
                        uint32_t *ret_gid);
 
 #endif

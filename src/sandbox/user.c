@@ -122,7 +122,7 @@ bool sandbox_user_ids(const char *user, const char *passwd, const char *group, S
     return true;
 }
 
-void sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
+bool sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
                        uint32_t *ret_gid)
 {
     scoped(arena) Arena a = {0};
@@ -131,12 +131,16 @@ void sandbox_new_owner(const char *user, const char *passwd, const char *group, 
     size_t n = strcspn(user, ":");
     char *who = arena_strndup(&a, user, n);
     const char *grp = user[n] ? user + n + 1 : "";
-    if (id_number(who, &ids.uid))
+    bool known = id_number(who, &ids.uid);
+    if (known)
         ids.gid = ids.uid;
     else
-        (void)find_user(&a, passwd, who, 0, &ids, &name);
-    if (*grp && !id_number(grp, &ids.gid) && !find_group(&a, group, grp, &ids.gid))
+        known = find_user(&a, passwd, who, 0, &ids, &name);
+    if (*grp && !id_number(grp, &ids.gid) && !find_group(&a, group, grp, &ids.gid)) {
         ids.gid = 0;
+        known = false;
+    }
     *ret_uid = ids.uid;
     *ret_gid = ids.gid;
+    return known;
 }

@@ -99,6 +99,8 @@ typedef struct Upper {
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
 /* upper_commit - publish; *ret is the empty snapshot when nothing was written. */
 NODISCARD bool upper_commit(Upper *u, SnapshotId *ret, Err *e);
+/* upper_move - end it as a directory at `path`, relative to store_dirfd(), that is no snapshot. */
+NODISCARD bool upper_move(Upper *u, const char *path, Err *e);
 /* upper_abort - drop; after upper_commit it only frees. */
 void upper_abort(Upper *u);
 static inline void scoped_upper_done(Upper *u)
@@ -107,10 +109,15 @@ static inline void scoped_upper_done(Upper *u)
 }
 
 /*
- * upper_mkdirs - make a directory and its missing parents, mode 0755, owner as given; links are
- * followed. What exists is left alone. Fails with ERR_STEP when a part of the path is no directory.
+ * upper_mkdirs - make a directory and its missing parents, mode and owner as given; links are
+ * followed, and what they name is made too. What exists is left alone. Fails with ERR_STEP when a
+ * part of the path is no directory.
  */
-NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e);
+NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t mode, uint32_t uid, uint32_t gid,
+                            Err *e);
+
+/* upper_remember_time - the time a directory of the new snapshot gets when it is finished. */
+void upper_remember_time(Upper *u, const char *path, struct timespec mtime);
 
 /*
  * upper_put - write one entry at `target`.
@@ -118,6 +125,7 @@ NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t g
  *   src     the view that has the entry's data (t->from)
  *   target  resolved path (no links), without leading slash;
  *           its parent must exist in the merged view
+ *   t->passage  a directory that exists takes its mode, and keeps owner, time and attributes
  *   twin    NULL, or the target that an earlier entry of the same link group got
  *
  * Fails with ERR_STEP when a directory would be replaced by a file or the reverse, or when the

@@ -457,7 +457,7 @@ bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts *o, Err *e
 {
     scoped(untar) Untar u = {.up = up, .opts = o, .e = e};
     uint32_t uid = o->chown ? o->uid : 0, gid = o->chown ? o->gid : 0;
-    if (!upper_mkdirs(up, dest, uid, gid, e) ||
+    if (!upper_mkdirs(up, dest, 0755, uid, gid, e) ||
         !view_lookup(&up->all.view, dest, VIEW_FOLLOW, &u.node, e))
         return false;
     strcpy(u.dest, u.node.path);

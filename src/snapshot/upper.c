@@ -74,6 +74,20 @@ bool upper_set_times(Upper *u, Err *e)
     return true;
 }
 
+bool upper_move(Upper *u, const char *path, Err *e)
+{
+    int dirfd = store_dirfd(u->store);
+    if (!upper_set_times(u, e))
+        return false;
+    if (renameat(dirfd, u->tmp, dirfd, path) < 0)
+        return err_errno(e, ERR_STORE, "rename '%s' to '%s/%s'", u->tmp, store_path(u->store),
+                         path);
+    close(u->dirfd);
+    u->dirfd = -1;
+    upper_abort(u);
+    return true;
+}
+
 bool upper_commit(Upper *u, SnapshotId *ret, Err *e)
 {
     StrList names;
@@ -166,9 +180,9 @@ bool upper_new_dir(Upper *u, const char *path, Err *e)
     return !was || mark_opaque(u, path, e);
 }
 
-static bool make_dir(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e)
+static bool make_dir(Upper *u, const char *path, uint32_t mode, uint32_t uid, uint32_t gid, Err *e)
 {
-    TreeEntry t = {.type = TREE_DIR, .mode = 0755, .uid = uid, .gid = gid};
+    TreeEntry t = {.type = TREE_DIR, .mode = mode, .uid = uid, .gid = gid};
     if (!upper_new_dir(u, path, e))
         return false;
     return dress(u, path, &t, e);
@@ -205,7 +219,7 @@ static char *dir_of(Upper *u, const char *path)
     return arena_strndup(&u->arena, path, slash ? (size_t)(slash - path) : 0);
 }
 
-bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e)
+bool upper_mkdirs(Upper *u, const char *path, uint32_t mode, uint32_t uid, uint32_t gid, Err *e)
 {
     char *clean = path_clean(&u->arena, arena_printf(&u->arena, "/%s", path));
     for (size_t i = 1, n = strlen(clean); n > 1 && i <= n; i++) {
@@ -219,7 +233,10 @@ bool upper_mkdirs(Upper *u, const char *path, uint32_t uid, uint32_t gid, Err *e
             return err_set(e, ERR_STEP, "'%s' is not a directory", part);
         if (node.exists)
             continue;
-        if (!upper_own_dir(u, dir_of(u, node.path), e) || !make_dir(u, node.path, uid, gid, e))
+        /* A link may name a place whose parents are missing as well. */
+        const char *parent = dir_of(u, node.path);
+        if (!upper_mkdirs(u, parent, mode, uid, gid, e) || !upper_own_dir(u, parent, e) ||
+            !make_dir(u, node.path, mode, uid, gid, e))
             return false;
     }
     return true;
@@ -244,6 +261,7 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
     uint64_t size;
     if (!view_lookup(src, t->from, VIEW_NOFOLLOW, &node, e))
         return false;
+    errno = ENOENT;
     scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
     if (in < 0)
         return err_errno(e, ERR_STEP, "open '%s'", t->from);
@@ -290,6 +308,9 @@ static bool put_dir(Upper *u, const TreeEntry *t, const ViewNode *there, const c
         return false;
     if (there->exists && !upper_own_dir(u, target, e))
         return false;
+    if (there->exists && t->passage)
+        return fchmodat(u->dirfd, target, t->mode, 0) == 0 ||
+               err_errno(e, ERR_STORE, "change mode of '/%s'", target);
     upper_remember_time(u, target, t->mtime);
     return dress(u, target, t, e);
 }
@@ -309,6 +330,9 @@ bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target
         return err_set(e, ERR_STEP, "cannot replace to directory '/%s' with file", target);
     if (t->type == TREE_DIR)
         return put_dir(u, t, &there, target, e);
+    if (t->type == TREE_CHAR && t->major == 0 && t->minor == 0)
+        return err_set(e, ERR_STEP, "'%s' is a device 0:0, which overlayfs takes for a deletion",
+                       t->from);
     if (unlinkat(u->dirfd, target, 0) < 0 &&
         errno != ENOENT) /* an earlier source wrote it in this same step */
         return err_errno(e, ERR_STORE, "replace '/%s'", target);
@@ -346,7 +370,7 @@ bool upper_remove(Upper *u, const char *path, Err *e)
     u->removed = true;
     if (!view_lookup(&u->all.view, path, VIEW_NOFOLLOW, &node, e))
         return false;
-    if (node.exists && mknodat(u->dirfd, path, S_IFCHR, makedev(0, 0)) < 0)
+    if (node.exists && mknodat(u->dirfd, node.path, S_IFCHR, makedev(0, 0)) < 0)
         return err_errno(e, ERR_STORE, "create whiteout for '/%s'", path);
     return true;
 }

@@ -21,8 +21,6 @@ NODISCARD bool upper_clear(Upper *u, const char *path, Err *e);
 /* upper_copy_up - make sure that a file which the merged view has is in the new snapshot. */
 NODISCARD bool upper_copy_up(Upper *u, const ViewNode *node, Err *e);
 
-/* upper_remember_time - the time a directory of the new snapshot gets when it is finished. */
-void upper_remember_time(Upper *u, const char *path, struct timespec mtime);
 NODISCARD bool upper_set_times(Upper *u, Err *e);
 
 /*

@@ -61,7 +61,7 @@ static void bind_inputs(Solver *s, size_t i)
     w->env = s->env;
     w->step = p;
     w->parent = p->ninput > 0 ? &s->sol.results[p->inputs[0]] : NULL;
-    w->source = p->ninput > 1 ? &s->sol.results[p->inputs[1]] : NULL;
+    w->results = s->sol.results;
 }
 
 static bool inputs_done(const Solver *s, size_t i)

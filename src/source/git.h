@@ -14,11 +14,6 @@
 
 enum { GIT_ID_MAX = 65 };
 
-/* git_is_id - 40 or 64 lower-case hex digits. */
-bool git_is_id(const char *s);
-/* git_scheme - "http", "https", "ssh" or "git" of a remote; "ssh" for user@host:path. */
-const char *git_scheme(const char *remote);
-
 /* ---- gitrun.c ---- */
 
 /* What one run of git may reach. */

@@ -11,6 +11,7 @@
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
+#include "base/giturl.h"
 #include "image/image.h"
 #include "snapshot/snapshot.h"
 #include "store/store.h"
@@ -63,41 +64,6 @@ NODISCARD bool source_load_layout(Store *s, Arena *a, const char *dir, const cha
 NODISCARD bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n, Err *e);
 
 /* ---- git ---- */
-
-/* A setting that a reference may leave to its user. */
-typedef enum GitChoice { GIT_UNSAID = 0, GIT_NO, GIT_YES } GitChoice;
-
-/*
- * A git reference: what ADD, a named context or the main context can name instead of a path. Texts
- * are never NULL; they are empty where nothing was said.
- */
-typedef struct GitRef {
-    const char *remote;     /* what git is given: no fragment, no query; may hold credentials */
-    const char *short_name; /* last part of the path, without ".git" */
-    const char *ref;        /* branch, tag, full ref name or commit; "": the default branch */
-    const char *subdir;     /* cleaned, no slash in front; "": the whole tree */
-    const char *checksum;   /* hex digits the commit (or tag object) must start with */
-    GitChoice keep_git_dir; /* unsaid: no */
-    GitChoice submodules;   /* unsaid: yes */
-    bool commit_times;      /* mtime=commit: every file has the time of the commit */
-    bool fetch_by_commit;   /* `checksum` is the commit; `ref` is only its name */
-    bool unencrypted;       /* git:// or http:// */
-    bool like_path;         /* "github.com/...": also a path; docker takes it for contexts only */
-} GitRef;
-
-/*
- * git_ref_parse - tell git references from other texts, and take one apart.
- *
- * True without *ret_is_git: the text is no git reference (a path, an image, a plain URL). Fails
- * with ERR_DOCKERFILE for a git reference with a fragment or query that cannot be meant; a caller
- * that read it from the command line sets the kind to ERR_USAGE.
- * Source: BuildKit, frontend/dockerfile/dfgitutil and util/gitutil; URLs as Go's net/url has them.
- */
-NODISCARD bool git_ref_parse(Arena *a, const char *text, bool *ret_is_git, GitRef *ret, Err *e);
-
-/* git_masked - a remote as messages may show it: user and password of http(s) are "xxxxx", and so
- * is every other scheme's password. */
-const char *git_masked(Arena *a, const char *remote);
 
 /* What a git reference stands for at this moment. */
 typedef struct GitCommit {

@@ -1,242 +1,53 @@
 /*
- * steps/copy.c - COPY: from the context or another step, without mounting anything.
+ * steps/copy.c - COPY, ADD and WORKDIR: files from anywhere, without mounting anything.
  *
- * The rules for sources and destinations are those of docker's builder (features.md I16 to I18): a
+ * The rules for sources and destinations are those of docker's builder (features.md I16 to I27): a
  * directory gives its contents, a file goes into an existing directory or one named with a final
  * slash, parents are made.
  */
+#include <errno.h>
+#include <fcntl.h>
+
+#include "base/cancel.h"
 #include "base/fs.h"
-#include "base/glob.h"
-#include "base/map.h"
 #include "steps/kinds.h"
+#include "steps/sources.h"
 
-/* The files a COPY reads: the context, or a stage's directories opened for it. */
-static bool open_source(StepWork *w, StackView *stage, const View **ret, Err *e)
-{
-    const PlanCopy *c = &w->step->u.copy;
-    Stack st;
-    if (c->from == STEP_NONE) {
-        if (!w->env->context)
-            return df_err(w->env->file, &w->step->src, e, "COPY: this build has no context");
-        *ret = context_view(w->env->context);
-        return true;
-    }
-    if (!steps_stack(w->env, &w->arena, w->source, &st, e) ||
-        !stack_view(w->env->store, &st, -1, stage, e))
-        return false;
-    *ret = &stage->view;
-    return true;
-}
+/* ---- keys ---- */
 
-static bool missing(StepWork *w, const DfWord *source, Err *e)
+void key_source(KeyBuilder *k, const PlanSource *p, const Digest *content)
 {
-    const PlanCopy *c = &w->step->u.copy;
-    const char *why = c->from == STEP_NONE
-                          ? context_why_missing(w->env->context, &w->arena, source->text)
-                          : arena_printf(&w->arena, "not found in '%s'", c->from_name);
-    return err_set(e, ERR_DOCKERFILE, "%s:%u: COPY %s: %s%s%s", w->env->file->name,
-                   source->src.line, source->text,
-                   c->from == STEP_NONE ? "not in the context (" : "", why,
-                   c->from == STEP_NONE ? ")" : "");
-}
-
-/* Resolve one source and digest it. */
-static bool select_source(StepWork *w, const View *v, size_t i, Err *e)
-{
-    const DfWord *source = &w->step->u.copy.sources[i];
-    bool any;
-    w->selections[i] = (Selection){0};
-    if (!tree_select(v, &w->arena, source->text, &w->selections[i], &any, e) ||
-        !tree_hash(v, &w->selections[i].tree, e))
-        return err_wrap(e, "%s:%u: COPY %s", w->env->file->name, source->src.line, source->text);
-    if (!any && !glob_has_meta(source->text))
-        return missing(w, source, e);
-    if (!any)
-        event_send(
-            &w->env->sink,
-            &(Event){.kind = EV_WARNING,
-                     .text = arena_printf(&w->arena, "%s:%u: COPY %s: nothing matches",
-                                          w->env->file->name, source->src.line, source->text)});
-    selection_digest(&w->selections[i], &w->selected[i]);
-    return true;
-}
-
-static bool select_all(StepWork *w, const View *v, Err *e)
-{
-    for (size_t i = 0; i < w->step->u.copy.nsource; i++)
-        if (!select_source(w, v, i, e))
-            return false;
-    return true;
-}
-
-/* A stage's files never change, so what a source of it digests to is remembered by the stage's
- * result. */
-static void memo_key(const StepWork *w, size_t i, Digest *ret)
-{
-    scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    key_begin(&k, "selection 1");
-    key_digest(&k, "of", &w->source->id);
-    key_text(&k, "source", w->step->u.copy.sources[i].text);
-    key_end(&k, ret);
-}
-
-static bool recall_all(StepWork *w, bool *ret_all, Err *e)
-{
-    *ret_all = true;
-    for (size_t i = 0; i < w->step->u.copy.nsource && *ret_all; i++) {
-        scoped(buf) Buf value = BUF_INIT;
-        Digest key;
-        memo_key(w, i, &key);
-        if (!store_memo_get(w->env->store, &key, &value, ret_all, e))
-            return false;
-        *ret_all = *ret_all && value.len == DIGEST_SIZE;
-        if (*ret_all)
-            memcpy(w->selected[i].b, value.ptr, DIGEST_SIZE);
-    }
-    return true;
-}
-
-static bool remember_all(const StepWork *w, Err *e)
-{
-    for (size_t i = 0; i < w->step->u.copy.nsource; i++) {
-        Digest key;
-        memo_key(w, i, &key);
-        if (!store_memo_put(w->env->store, &key, w->selected[i].b, DIGEST_SIZE, e))
-            return false;
-    }
-    return true;
-}
-
-/* Digest the sources of a --from; false in *ret_known when that must wait for the namespaces. */
-static bool digest_stage(StepWork *w, bool *ret_known, Err *e)
-{
-    bool all;
-    if (!recall_all(w, &all, e))
-        return false;
-    if (all)
-        return true;
-    *ret_known = w->env->entered;
-    if (!w->env->entered)
-        return true;
-    scoped(stack_view) StackView stage = {0};
-    const View *v;
-    return open_source(w, &stage, &v, e) && select_all(w, v, e) && remember_all(w, e);
+    static const char *const ORIGINS[] = {
+        [PLAN_CONTEXT] = "file",  [PLAN_STEP] = "file", [PLAN_NAMED] = "file",
+        [PLAN_INLINE] = "inline", [PLAN_URL] = "url",   [PLAN_GIT] = "git",
+        [PLAN_EMPTY] = "nothing"};
+    key_text(k, "source", p->origin == PLAN_GIT ? "" : p->path.text);
+    key_digest(k, ORIGINS[p->origin], content);
 }
 
 bool copy_key(StepWork *w, bool *ret_known, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
     KeyBuilder *k = &w->key_parts;
-    if (!w->selections) {
-        w->selections = NEW_N(&w->arena, Selection, c->nsource);
-        w->selected = NEW_N(&w->arena, Digest, c->nsource);
-        if (c->from == STEP_NONE) {
-            scoped(stack_view) StackView none = {0};
-            const View *v;
-            if (!open_source(w, &none, &v, e) || !select_all(w, v, e))
-                return false;
-        }
-    }
-    if (c->from != STEP_NONE && !digest_stage(w, ret_known, e))
-        return false;
+    *ret_known = true;
+    if (!w->sources)
+        w->sources = NEW_N(&w->arena, StepSource, c->nsource);
+    for (size_t i = 0; i < c->nsource && *ret_known; i++)
+        if (!source_name(w, &c->sources[i], &w->sources[i], ret_known, e))
+            return false;
+    if (!*ret_known)
+        return true;
     key_text(k, "dest", c->dest);
+    key_text(k, "chown", c->chown ? c->chown : "");
+    key_text(k, "chmod", c->chmod.text ? c->chmod.text : "");
+    key_text(k, "unpack", c->unpack_urls ? "all" : c->unpack ? "files" : "no");
+    key_text(k, "link", c->link ? "yes" : "no");
     for (size_t i = 0; i < c->nsource; i++)
-        key_digest(k, c->sources[i].text, &w->selected[i]);
+        key_source(k, &c->sources[i], &w->sources[i].content);
     return true;
 }
 
-/* ---- writing ---- */
-
-typedef struct Copier {
-    StepWork *w;
-    Upper *up;
-    const View *src;
-    Err *e;
-} Copier;
-
-/* Where the copied thing goes, as a resolved path; its parent exists after this. */
-static bool target_of(Copier *c, const Selected *root, char out[static TREE_PATH_MAX])
-{
-    const char *dest = c->w->step->u.copy.dest;
-    Arena *a = &c->w->arena;
-    ViewNode node;
-    const View *merged = &c->up->all.view;
-    size_t cut = strlen(dest) - strlen(path_base(dest)); /* all of it when it ends in a slash */
-    if (!upper_mkdirs(c->up, arena_strndup(a, dest, cut), 0, 0, c->e) ||
-        !view_lookup(merged, dest, VIEW_FOLLOW, &node, c->e))
-        return false;
-    bool dir = node.exists && S_ISDIR(node.st.st_mode);
-    if (root->is_dir) {
-        if (node.exists && !dir)
-            return err_set(c->e, ERR_STEP, "cannot copy to non-directory: '%s'", dest);
-        if (!upper_mkdirs(c->up, dest, 0, 0, c->e))
-            return false;
-    } else if (dir) {
-        const char *name = arena_printf(a, "%s/%s", dest, path_base(root->name));
-        if (!view_lookup(merged, name, VIEW_NOFOLLOW, &node, c->e))
-            return false;
-    } else if (!upper_mkdirs(c->up,
-                             arena_printf(a, "/%.*s",
-                                          (int)(strlen(node.path) - strlen(path_base(node.path))),
-                                          node.path),
-                             0, 0, c->e)) {
-        return false;
-    }
-    if (root->is_dir && !view_lookup(merged, dest, VIEW_FOLLOW, &node, c->e))
-        return false;
-    memcpy(out, node.path, TREE_PATH_MAX);
-    return true;
-}
-
-static bool copy_root(Copier *c, const Selection *sel, const Selected *root)
-{
-    Arena *a = &c->w->arena;
-    char target[TREE_PATH_MAX];
-    if (!target_of(c, root, target))
-        return false;
-    const char **twins =
-        NEW_N(a, const char *, root->n + 1); /* where each entry went, for hard links to it */
-    for (size_t i = 0; i < root->n; i++) {
-        const TreeEntry *t = &sel->tree.v[root->first + i];
-        const char *to = !*t->path ? target
-                         : *target ? arena_printf(a, "%s/%s", target, t->path)
-                                   : t->path;
-        uint64_t first = t->link_group ? t->link_group - 1 : UINT64_MAX;
-        bool twin = t->link_group && first >= root->first && first < root->first + i;
-        twins[i] = to;
-        if (!upper_put(c->up, c->src, t, to, twin ? twins[first - root->first] : NULL, c->e))
-            return false;
-    }
-    return true;
-}
-
-bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
-{
-    const PlanCopy *c = &w->step->u.copy;
-    scoped(stack_view) StackView stage = {0};
-    const View *src;
-    Stack below;
-    if (!open_source(w, &stage, &src, e))
-        return false;
-    /* The digests came from memory: only now are the files themselves looked at. */
-    for (size_t i = 0; i < c->nsource; i++)
-        if (!w->selections[i].nroot && !select_source(w, src, i, e))
-            return false;
-    if (!steps_stack(w->env, &w->arena, w->parent, &below, e))
-        return false;
-    scoped(upper) Upper up = {.dirfd = -1};
-    if (!upper_begin(w->env->store, &below, &up, e))
-        return false;
-    Copier x = {w, &up, src, e};
-    for (size_t i = 0; i < c->nsource; i++)
-        for (size_t k = 0; k < w->selections[i].nroot; k++)
-            if (!copy_root(&x, &w->selections[i], &w->selections[i].roots[k]))
-                return err_wrap(e, "%s:%u: COPY %s", w->env->file->name, c->sources[i].src.line,
-                                c->sources[i].text);
-    return upper_commit(&up, ret, e);
-}
-
-/* ---- WORKDIR ---- */
+/* ---- owners ---- */
 
 static bool read_in_view(const View *v, const char *path, Buf *out, Err *e)
 {
@@ -247,22 +58,229 @@ static bool read_in_view(const View *v, const char *path, Buf *out, Err *e)
     return fd < 0 || fs_read_all(fd, 4 << 20, out, e);
 }
 
+bool step_owner(const View *v, const char *owner, uint32_t *ret_uid, uint32_t *ret_gid,
+                bool *ret_known, Err *e)
+{
+    scoped(buf) Buf passwd = BUF_INIT, group = BUF_INIT;
+    if (!read_in_view(v, "/etc/passwd", &passwd, e) || !read_in_view(v, "/etc/group", &group, e))
+        return false;
+    *ret_known = sandbox_new_owner(owner, buf_str(&passwd), buf_str(&group), ret_uid, ret_gid);
+    return true;
+}
+
+/* ---- writing ---- */
+
+typedef struct Copier {
+    StepWork *w;
+    const PlanCopy *copy;
+    Upper *up;
+    const View *src;
+    const PlanSource *from;
+    uint32_t uid, gid; /* of --chown */
+    uint32_t dir_mode; /* of directories that are made for the destination */
+    Err *e;
+} Copier;
+
+static bool make_dirs(Copier *c, const char *path)
+{
+    return upper_mkdirs(c->up, path, c->dir_mode, c->uid, c->gid, c->e);
+}
+
+/* Where the copied thing goes, as a resolved path; its parent exists after this. */
+static bool target_of(Copier *c, const Selected *root, char out[static TREE_PATH_MAX],
+                      bool *ret_made)
+{
+    const char *dest = c->copy->dest;
+    Arena *a = &c->w->arena;
+    ViewNode node;
+    const View *merged = &c->up->all.view;
+    size_t cut = strlen(dest) - strlen(path_base(dest)); /* all of it when it ends in a slash */
+    if (!view_lookup(merged, dest, VIEW_FOLLOW, &node, c->e))
+        return false;
+    *ret_made = root->is_dir && !node.exists;
+    if (!make_dirs(c, arena_strndup(a, dest, cut)) ||
+        !view_lookup(merged, dest, VIEW_FOLLOW, &node, c->e))
+        return false;
+    bool dir = node.exists && S_ISDIR(node.st.st_mode);
+    if (root->is_dir) {
+        if (node.exists && !dir)
+            return err_set(c->e, ERR_STEP, "cannot copy to non-directory: '%s'", dest);
+        if (!make_dirs(c, dest))
+            return false;
+    } else if (dir) {
+        const char *name = arena_printf(a, "%s/%s", dest, path_base(root->name));
+        if (!view_lookup(merged, name, VIEW_NOFOLLOW, &node, c->e))
+            return false;
+    } else {
+        size_t up = strlen(node.path) - strlen(path_base(node.path));
+        if (!make_dirs(c, arena_printf(a, "/%.*s", (int)up, node.path)))
+            return false;
+    }
+    if (root->is_dir && !view_lookup(merged, dest, VIEW_FOLLOW, &node, c->e))
+        return false;
+    memcpy(out, node.path, TREE_PATH_MAX);
+    return true;
+}
+
+/* A directory that was made for a directory's contents has its time. */
+static bool keep_time(Copier *c, const Selected *root, const char *target)
+{
+    ViewNode node;
+    if (!view_lookup(c->src, root->name, VIEW_FOLLOW, &node, c->e))
+        return false;
+    if (node.exists && c->src->n) /* an empty stage has no time */
+        upper_remember_time(c->up, target, node.st.st_mtim);
+    return true;
+}
+
+/*
+ * What --chown and --chmod make of an entry that goes to `to`. A directory that is only passed
+ * through gives one that exists its own mode, whatever the flags say.
+ * Source: github.com/tonistiigi/fsutil/copy, createParentDirs.
+ */
+static bool change(const Copier *c, const TreeEntry *t, const char *to, TreeEntry *ret)
+{
+    TreeEntry out = *t;
+    ViewNode node = {.exists = false};
+    *ret = out;
+    if (t->passage && !view_lookup(&c->up->all.view, to, VIEW_NOFOLLOW, &node, c->e))
+        return false;
+    if (node.exists)
+        return true;
+    if (c->copy->chown) {
+        out.uid = c->uid;
+        out.gid = c->gid;
+    }
+    if (t->type != TREE_SYMLINK)
+        out.mode = plan_chmod(&c->copy->chmod, t->mode, t->type == TREE_DIR);
+    *ret = out;
+    return true;
+}
+
+/* Unpack a file of the source if it is an archive; *ret_done is false when it is none. */
+static bool unpack(Copier *c, const TreeEntry *t, bool *ret_done)
+{
+    ViewNode node;
+    *ret_done = false;
+    if (t->type != TREE_FILE || !view_lookup(c->src, t->from, VIEW_NOFOLLOW, &node, c->e))
+        return t->type != TREE_FILE;
+    errno = ENOENT;
+    scoped(fd) int fd = node.exists ? view_open(c->src, &node) : -1;
+    if (fd < 0)
+        return err_errno(c->e, ERR_STEP, "open '%s'", t->from);
+    bool archive;
+    if (!layer_archive_detect(fd, &archive, c->e))
+        return false;
+    if (!archive)
+        return true;
+    UntarOpts o = {.chown = c->copy->chown != NULL, .uid = c->uid, .gid = c->gid};
+    *ret_done = true;
+    return upper_untar(c->up, fd, c->copy->dest, &o, c->e);
+}
+
+static bool copy_root(Copier *c, const Selection *sel, const Selected *root)
+{
+    Arena *a = &c->w->arena;
+    char target[TREE_PATH_MAX];
+    bool made = false;
+    bool remote = c->from->origin == PLAN_URL || c->from->origin == PLAN_GIT;
+    bool done = false, here = remote ? c->copy->unpack_urls && c->from->origin == PLAN_URL
+                                     : c->copy->unpack && c->from->origin != PLAN_INLINE;
+    if (here && !root->is_dir && !unpack(c, &sel->tree.v[root->first], &done))
+        return false;
+    if (done)
+        return true;
+    if (!target_of(c, root, target, &made) || (made && !keep_time(c, root, target)))
+        return false;
+    const char **twins =
+        NEW_N(a, const char *, root->n + 1); /* where each entry went, for hard links to it */
+    for (size_t i = 0; i < root->n; i++) {
+        const TreeEntry *from = &sel->tree.v[root->first + i];
+        TreeEntry t;
+        const char *to = !*from->path ? target
+                         : *target    ? arena_printf(a, "%s/%s", target, from->path)
+                                      : from->path;
+        if (cancel_wanted())
+            return err_set(c->e, ERR_STEP, "cancelled");
+        if (!change(c, from, to, &t))
+            return false;
+        uint64_t first = t.link_group ? t.link_group - 1 : UINT64_MAX;
+        bool twin = t.link_group && first >= root->first && first < root->first + i;
+        twins[i] = to;
+        if (!upper_put(c->up, c->src, &t, to, twin ? twins[first - root->first] : NULL, c->e))
+            return false;
+    }
+    return true;
+}
+
+static bool copy_source(Copier *c, size_t i)
+{
+    StepWork *w = c->w;
+    StepSource *s = &w->sources[i];
+    scoped(open_source) OpenSource o = OPEN_SOURCE_INIT;
+    c->from = &c->copy->sources[i];
+    if (!source_open(w, c->from, s, &o, c->e))
+        return false;
+    /* The name came from memory or from something shorter: only now are the files looked at. */
+    if (!s->selected && !source_select(w, c->from, o.view, s, c->e))
+        return false;
+    c->src = o.view;
+    for (size_t k = 0; k < s->selection.nroot; k++)
+        if (!copy_root(c, &s->selection, &s->selection.roots[k]))
+            return err_wrap(c->e, "%s", source_place(w, c->from));
+    return true;
+}
+
+/* Names are looked up in what is copied to: a link has nothing below it. */
+static bool set_owner(Copier *c)
+{
+    bool known;
+    if (!c->copy->chown)
+        return true;
+    if (!step_owner(&c->up->all.view, c->copy->chown, &c->uid, &c->gid, &known, c->e))
+        return false;
+    return known || err_set(c->e, ERR_DOCKERFILE,
+                            "%s:%u: --chown=%s: no such user or group in the image's /etc/passwd "
+                            "and /etc/group",
+                            c->w->env->file->name, c->w->step->src.line, c->copy->chown);
+}
+
+bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
+{
+    const PlanCopy *c = &w->step->u.copy;
+    Stack below = {0};
+    if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
+        return false;
+    scoped(upper) Upper up = {.dirfd = -1};
+    if (!upper_begin(w->env->store, &below, &up, e))
+        return false;
+    up.in_userns = w->env->host.mode != MODE_ROOT;
+    Copier x = {.w = w, .copy = c, .up = &up, .dir_mode = 0755, .e = e};
+    if (c->chmod.octal)
+        x.dir_mode = c->chmod.mode & 0777;
+    if (!set_owner(&x))
+        return false;
+    for (size_t i = 0; i < c->nsource; i++)
+        if (!copy_source(&x, i))
+            return false;
+    return upper_commit(&up, ret, e);
+}
+
+/* ---- WORKDIR ---- */
+
 bool workdir_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     Stack below;
     uint32_t uid = 0, gid = 0;
+    bool known;
+    const char *user = w->step->u.workdir.user;
     scoped(upper) Upper up = {.dirfd = -1};
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
         !upper_begin(w->env->store, &below, &up, e))
         return false;
-    if (*w->step->u.workdir.user) {
-        scoped(buf) Buf passwd = BUF_INIT, group = BUF_INIT;
-        if (!read_in_view(&up.all.view, "/etc/passwd", &passwd, e) ||
-            !read_in_view(&up.all.view, "/etc/group", &group, e))
-            return false;
-        sandbox_new_owner(w->step->u.workdir.user, buf_str(&passwd), buf_str(&group), &uid, &gid);
-    }
-    if (!upper_mkdirs(&up, w->step->u.workdir.path, uid, gid, e))
+    if (*user && !step_owner(&up.all.view, user, &uid, &gid, &known, e))
+        return false;
+    if (!upper_mkdirs(&up, w->step->u.workdir.path, 0755, uid, gid, e))
         return err_wrap(e, "%s:%u: WORKDIR %s", w->env->file->name, w->step->src.line,
                         w->step->u.workdir.path);
     return upper_commit(&up, ret, e);

@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "steps/kinds.h"
+#include "steps/mounts.h"
 
 /*
  * BuildKit's name for its sandbox; a step that writes its host name must give the same image here.
@@ -15,7 +16,12 @@
 
 enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
 
-void run_key(StepWork *w)
+static const char *hostname(const StepWork *w)
+{
+    return w->env->hostname ? w->env->hostname : STEP_HOSTNAME;
+}
+
+bool run_key(StepWork *w, bool *ret_known, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
     KeyBuilder *k = &w->key_parts;
@@ -23,8 +29,11 @@ void run_key(StepWork *w)
     key_list(k, "env", &r->env);
     key_text(k, "cwd", r->cwd);
     key_text(k, "user", r->user);
-    key_text(k, "network", "host");
-    key_text(k, "hostname", STEP_HOSTNAME);
+    key_text(k, "network", r->no_network ? "none" : "host");
+    key_text(k, "hostname", hostname(w));
+    if (r->script)
+        key_text(k, "script", r->script_text);
+    return mounts_key(w, ret_known, e);
 }
 
 /*
@@ -117,7 +126,7 @@ static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const
 }
 
 /* The step's environment: what the Dockerfile says, and below it what is the caller's own. */
-static StrList environment(StepWork *w)
+static StrList environment(StepWork *w, const StepMounts *m)
 {
     StrList env = strlist_copy(&w->arena, &w->step->u.run.env);
     for (size_t i = 0; i < w->env->step_env.n; i++) {
@@ -126,6 +135,11 @@ static StrList environment(StepWork *w)
         if (!env_get(&env, name))
             env_set(&w->arena, &env, name, kv + strlen(name) + 1);
     }
+    for (size_t i = 0; i < m->env.n; i++) { /* a secret goes before a variable of its name */
+        const char *kv = m->env.v[i];
+        env_set(&w->arena, &env, arena_strndup(&w->arena, kv, strcspn(kv, "=")),
+                kv + strcspn(kv, "=") + 1);
+    }
     return env;
 }
 
@@ -133,20 +147,24 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
                         Log *log, SandboxEnd *ret, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
+    scoped(mounts) StepMounts mounts = {0};
     SandboxSpec spec = {
         .in_userns = w->env->host.mode != MODE_ROOT,
         .storefd = store_dirfd(w->env->store),
         .upper = upper,
         .scratch = scratch,
         .argv = r->argv,
-        .env = environment(w),
         .cwd = r->cwd,
         .user = r->user,
-        .hostname = STEP_HOSTNAME,
+        .hostname = hostname(w),
+        .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
     };
     SandboxOutput out = {take, log};
-    if (!stack_lowers(&w->arena, below, &spec.lowers, e))
+    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, &mounts, e))
         return false;
+    spec.env = environment(w, &mounts);
+    spec.mounts = mounts.v;
+    spec.nmount = mounts.n;
     return sandbox_run(&spec, &out, ret, e);
 }
 

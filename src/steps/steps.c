@@ -33,19 +33,27 @@ StepResult steps_base(StepWork *w)
     return r;
 }
 
+/* COPY --link: its layer is the same whatever it is put on. */
+static bool is_link(const StepWork *w)
+{
+    return w->step->kind == STEP_COPY && w->step->u.copy.link;
+}
+
 bool steps_key(StepWork *w, bool *ret_known, Err *e)
 {
     static const char *const KINDS[] = {[STEP_FROM] = "from 1",
-                                        [STEP_RUN] = "run 1",
-                                        [STEP_COPY] = "copy 1",
+                                        [STEP_RUN] = "run 2",
+                                        [STEP_COPY] = "copy 2",
                                         [STEP_WORKDIR] = "workdir 1"};
     bool known = true;
     key_done(&w->key_parts);
     key_begin(&w->key_parts, KINDS[w->step->kind]);
-    key_digest(&w->key_parts, "parent", &w->parent->id);
+    if (!is_link(w))
+        key_digest(&w->key_parts, "parent", &w->parent->id);
     switch (w->step->kind) {
     case STEP_RUN:
-        run_key(w);
+        if (!run_key(w, &known, e))
+            return false;
         break;
     case STEP_COPY:
         if (!copy_key(w, &known, e))
@@ -74,7 +82,15 @@ static StepResult add_layer(StepWork *w, const Digest *id, SnapshotId snapshot, 
 
 StepResult steps_from_record(StepWork *w, const StoreRecord *r)
 {
-    return add_layer(w, &r->result, r->snapshot, r->created);
+    scoped(key) KeyBuilder k = {.text = BUF_INIT};
+    Digest id = r->result;
+    if (is_link(w)) { /* the record knows the layer alone, the result is what it lies on too */
+        key_begin(&k, "link 1");
+        key_digest(&k, "layer", &r->result);
+        key_digest(&k, "on", &w->parent->id);
+        key_end(&k, &id);
+    }
+    return add_layer(w, &id, r->snapshot, r->created);
 }
 
 /*

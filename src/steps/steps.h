@@ -17,14 +17,35 @@
 #include "sandbox/sandbox.h"
 #include "source/source.h"
 
+/* A value that steps may ask for by id: in no key, image, history or log. */
+typedef struct StepSecret {
+    const char *id;
+    Str value;
+} StepSecret;
+
+/* A repository that an ADD names, fetched. */
+typedef struct StepGit {
+    const PlanSource *source;
+    GitRef ref;
+    GitCommit commit;
+    SnapshotId snapshot;
+} StepGit;
+
 /* What all steps of one build share; nothing of it changes while steps run. */
 typedef struct StepsEnv {
     Store *store;
-    const Context *context; /* NULL: the build has none */
+    const Context *context;      /* NULL: the build has none */
+    const Context *const *named; /* tree contexts, as PlanOpts numbers them */
     const Plan *plan;
     const SourceImage *bases; /* as plan numbers them */
     StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
                          it */
+    const StepSecret *secrets;
+    size_t nsecret;
+    StepGit *git; /* of all ADDs, once steps_fetch_git() has run */
+    size_t ngit;
+    const char *hostname; /* of RUN; NULL: BuildKit's */
+    const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
     bool entered; /* the mode's namespaces are entered: snapshots may be read and written */
     EventSink sink;
@@ -48,14 +69,21 @@ typedef struct StepResult {
 typedef struct StepWork {
     const StepsEnv *env;
     const PlanStep *step;
-    const StepResult *parent; /* NULL for FROM */
-    const StepResult *source; /* COPY --from */
-    Arena arena;              /* results live in it until the build ends */
+    const StepResult *parent;  /* NULL for FROM */
+    const StepResult *results; /* of all steps, as the plan numbers them; inputs are known */
+    Arena arena;               /* results live in it until the build ends */
     KeyBuilder key_parts;
     Digest key;
-    Selection *selections; /* COPY: what each source stands for, once read */
-    Digest *selected;
+    struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
 } StepWork;
+
+/*
+ * steps_fetch_git - have every repository that the plan's ADDs name.
+ *
+ * git and ssh ask who the user is, so this comes before the namespaces are entered. Fails as
+ * source_git_resolve() and source_git() do, naming the line.
+ */
+NODISCARD bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e);
 
 void steps_work_done(StepWork *w);
 

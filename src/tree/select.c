@@ -2,7 +2,9 @@
  * tree/select.c - a COPY source to the entries it stands for.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/fs.h"
 #include "base/glob.h"
@@ -11,13 +13,14 @@
 
 typedef struct Walker {
     const View *view;
+    const TreeFilter *filter;
     Arena *arena;
     Selection *out;
     Map inodes; /* "layer:dev:ino" -> entry index + 1, of files with several names */
     Err *e;
 } Walker;
 
-static bool add_entry(Walker *w, const ViewNode *node, const char *path, bool overwrite)
+static bool add_entry(Walker *w, const ViewNode *node, const char *path, bool passage)
 {
     TreeEntry t;
     Tree *tree = &w->out->tree;
@@ -26,7 +29,7 @@ static bool add_entry(Walker *w, const ViewNode *node, const char *path, bool ov
     if (!view_entry(w->view, w->arena, node, &t, w->e))
         return false;
     t.path = path;
-    t.overwrite = overwrite;
+    t.passage = passage;
     if (t.type == TREE_FILE && node->st.st_nlink > 1) {
         uint64_t first;
         const char *id =
@@ -55,11 +58,15 @@ static bool walk_name(Walker *w, const ViewNode *dir, const char *prefix, const 
         return false;
     if (!node->exists || S_ISSOCK(node->st.st_mode)) /* no archive can hold a socket */
         return true;
-    if (!add_entry(w, node, path, true))
-        return false;
-    if (!S_ISDIR(node->st.st_mode))
+    bool is_dir = S_ISDIR(node->st.st_mode);
+    ViewSight seen = w->filter ? w->filter->sight(w->filter->arg, path, is_dir) : SIGHT_SEEN;
+    if (seen == SIGHT_HIDDEN)
         return true;
-    bool passage = node->passage;
+    if (!add_entry(w, node, path, seen == SIGHT_PASSAGE))
+        return false;
+    if (!is_dir)
+        return true;
+    bool passage = node->passage || seen == SIGHT_PASSAGE;
     size_t own = w->out->tree.n;
     if (!walk(w, node, path, depth + 1))
         return false;
@@ -68,9 +75,19 @@ static bool walk_name(Walker *w, const ViewNode *dir, const char *prefix, const 
     return true;
 }
 
+/* A directory that the ignore file leaves out may be closed to us: nothing in it is looked for. */
+static bool is_closed(const Walker *w, const ViewNode *dir)
+{
+    return faccessat(w->view->dirfds[dir->layer], dir->path[0] ? dir->path : ".", R_OK | X_OK,
+                     AT_EACCESS) < 0 &&
+           errno == EACCES;
+}
+
 static bool walk(Walker *w, const ViewNode *dir, const char *prefix, unsigned depth)
 {
     StrList names;
+    if (dir->passage && is_closed(w, dir))
+        return true;
     if (depth > TREE_MAX_DEPTH)
         return err_set(w->e, ERR_DOCKERFILE, "'%s': directories are nested too deep", dir->path);
     if (!view_list(w->view, w->arena, dir, &names, w->e))
@@ -85,18 +102,42 @@ static bool walk(Walker *w, const ViewNode *dir, const char *prefix, unsigned de
     return ok;
 }
 
-static bool add_root(Walker *w, const char *name)
+/* Whether there is something of that type (0: of any) under just that name; a directory that is
+ * left out and closed is as good as none. */
+static bool is_there(Walker *w, const char *path, mode_t type, bool *ret)
 {
     ViewNode node;
+    if (!view_lookup(w->view, path, VIEW_NOFOLLOW, &node, w->e))
+        return false;
+    *ret = node.exists && (!type || (node.st.st_mode & S_IFMT) == type) &&
+           !(type == S_IFDIR && node.passage && is_closed(w, &node));
+    return true;
+}
+
+/* One thing that a source names, or that its pattern `matched`. */
+static bool add_root(Walker *w, const char *name, bool matched)
+{
+    ViewNode node;
+    bool dangling = false;
     if (!view_lookup(w->view, name, VIEW_FOLLOW, &node, w->e))
         return false;
-    if (!node.exists)
+    if (!node.exists && matched && !is_there(w, name, S_IFLNK, &dangling))
+        return false;
+    if (dangling)
+        return err_set(w->e, ERR_DOCKERFILE,
+                       "'%s' matches, and is a link to '%s', which does not exist: exclude the "
+                       "link or name the sources",
+                       name, node.path);
+    if (!node.exists || S_ISSOCK(node.st.st_mode))
         return true;
+    map_done(&w->inodes); /* each thing that is copied keeps the hard links within itself */
     Selection *s = w->out;
     size_t first = s->tree.n;
     bool is_dir = S_ISDIR(node.st.st_mode);
     if (!(is_dir ? walk(w, &node, "", 0) : add_entry(w, &node, "", false)))
         return false;
+    if (node.passage && s->tree.n == first) /* nothing in it is to be seen, so neither is it */
+        return true;
     *ARENA_PUSH(w->arena, s->roots, s->nroot, s->root_cap) =
         (Selected){.name = arena_strdup(w->arena, name),
                    .is_dir = is_dir,
@@ -105,22 +146,30 @@ static bool add_root(Walker *w, const char *name)
     return true;
 }
 
-/* Match the components of `pattern` below `dir` one by one, so that only directories it names are
- * read. */
-static bool expand(Walker *w, const char *dir, const char *pattern)
+/*
+ * Match the components of `pattern` below `dir` one by one, so that only directories it names are
+ * read. Once a component was `matched`, links to directories are names like others, for the
+ * reference walks there and never follows.
+ */
+static bool expand(Walker *w, const char *dir, const char *pattern, bool matched)
 {
     size_t n = strcspn(pattern, "/");
     const char *rest = pattern[n] ? pattern + n + 1 : NULL;
     const char *part = arena_strndup(w->arena, pattern, n);
     if (!glob_has_meta(part)) {
         const char *path = *dir ? arena_printf(w->arena, "%s/%s", dir, part) : part;
-        return rest ? expand(w, path, rest) : add_root(w, path);
+        bool there = true;
+        if (matched && !is_there(w, path, rest ? S_IFDIR : 0, &there))
+            return false;
+        if (!there)
+            return true;
+        return rest ? expand(w, path, rest, matched) : add_root(w, path, matched);
     }
     ViewNode *node = NEW(w->arena, ViewNode);
     StrList names;
     if (!view_lookup(w->view, dir, VIEW_FOLLOW, node, w->e))
         return false;
-    if (!node->exists || !S_ISDIR(node->st.st_mode))
+    if (!node->exists || !S_ISDIR(node->st.st_mode) || (node->passage && is_closed(w, node)))
         return true;
     if (!view_list(w->view, w->arena, node, &names, w->e))
         return false;
@@ -131,18 +180,22 @@ static bool expand(Walker *w, const char *dir, const char *pattern)
         if (!match)
             continue;
         const char *path = *dir ? arena_printf(w->arena, "%s/%s", dir, names.v[i]) : names.v[i];
-        if (!(rest ? expand(w, path, rest) : add_root(w, path)))
+        bool there = true;
+        if (rest && !is_there(w, path, S_IFDIR, &there))
+            return false;
+        if (there && !(rest ? expand(w, path, rest, true) : add_root(w, path, true)))
             return false;
     }
     return true;
 }
 
-bool tree_select(const View *v, Arena *a, const char *source, Selection *out, bool *ret_any, Err *e)
+bool tree_select(const View *v, Arena *a, const char *source, const TreeFilter *filter,
+                 Selection *out, bool *ret_any, Err *e)
 {
     const char *clean = path_clean(a, arena_printf(a, "/%s", source)) + 1;
     size_t before = out->nroot;
-    Walker w = {.view = v, .arena = a, .out = out, .e = e};
-    bool ok = expand(&w, "", clean);
+    Walker w = {.view = v, .filter = filter, .arena = a, .out = out, .e = e};
+    bool ok = expand(&w, "", clean, false);
     map_done(&w.inodes);
     if (ok)
         *ret_any = out->nroot > before;
@@ -164,6 +217,8 @@ bool tree_hash(const View *v, Tree *t, Err *e)
             return false;
         scoped(fd) int fd = node.exists ? view_open(v, &node) : -1;
         uint64_t size;
+        if (!node.exists)
+            errno = ENOENT;
         if (fd < 0)
             return err_errno(e, ERR_DOCKERFILE, "open '%s'", x->from);
         if (!digest_fd(fd, &x->content, &size, e))

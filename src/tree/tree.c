@@ -48,7 +48,7 @@ static void add_text(Hasher *h, const char *s)
 static void add_entry(Hasher *h, const TreeEntry *t)
 {
     add_text(h, t->path);
-    add_u64(h, (uint64_t)t->type);
+    add_u64(h, (uint64_t)t->type | (uint64_t)t->passage << 8);
     add_u64(h, t->mode);
     add_u64(h, t->uid);
     add_u64(h, t->gid);

@@ -50,7 +50,9 @@ typedef struct TreeEntry {
     TreeXattr *xattrs;
     size_t nxattr;
     Digest content; /* files only, once tree_hash did it */
-    bool overwrite; /* an existing directory takes this entry's mode, owner and time */
+    /* A directory that is there for what is chosen below it and was not chosen itself; only its
+     * mode is given to one that exists already. */
+    bool passage;
     /*
      * Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
      */
@@ -148,18 +150,27 @@ typedef struct Selection {
     size_t nroot, root_cap;
 } Selection;
 
+/* A narrower choice of what lies below a root, by the path relative to it. */
+typedef struct TreeFilter {
+    ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
+    const void *arg;
+} TreeFilter;
+
 /*
  * tree_select - resolve one COPY source in a view and append what it stands for.
  *
  *   source   a path or a pattern of Go's filepath.Match; `..` stops at the root
+ *   filter   NULL, or what to leave out of directories; a root itself is never left out
  *   out      entries, with paths relative to the copied thing
  *   ret_any  false when nothing matched
  *
  * A directory is walked in name order; the last link of a source itself is followed, links below
- * are kept.
+ * are kept. Behind the first part with a pattern no link is gone through. Sockets are left out. A
+ * directory that cannot be read is passed over when it is there only for what may lie below it.
+ * Fails with ERR_DOCKERFILE when a pattern matches a link that leads nowhere.
  */
-NODISCARD bool tree_select(const View *v, Arena *a, const char *source, Selection *out,
-                           bool *ret_any, Err *e);
+NODISCARD bool tree_select(const View *v, Arena *a, const char *source, const TreeFilter *filter,
+                           Selection *out, bool *ret_any, Err *e);
 
 /* tree_hash - read every regular file of the selection that has no digest yet and fill it in. */
 NODISCARD bool tree_hash(const View *v, Tree *t, Err *e);

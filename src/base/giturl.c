@@ -1,11 +1,11 @@
 /*
- * source/giturl.c - texts to git references: URLs and user@host:path, with fragment and query.
+ * base/giturl.c - texts to git references: URLs and user@host:path, with fragment and query.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
 
 #include "base/fs.h"
-#include "source/git.h"
+#include "base/giturl.h"
 
 /* Characters beside letters and digits that a part of a URL keeps as they are. Source: net/url. */
 static const char PATH_KEEPS[] = "-_.~$&+,/:;=@";

@@ -1,0 +1,93 @@
+/*
+ * cmd/buildrun.h - one `lighter build` from its options to its image: what inputs.c finds, build.c
+ * carries out and result.c makes of it. Private to `lighter build`.
+ */
+#ifndef CMD_BUILDRUN_H
+#define CMD_BUILDRUN_H
+
+#include "cmd/cmd.h"
+#include "context/context.h"
+#include "export/export.h"
+#include "solve/solve.h"
+#include "ui/ui.h"
+
+typedef struct BuildOpts {
+    const char *file, *target, *progress, *iidfile, *epoch, *isolation;
+    StrList tags, build_args, contexts, labels, outputs, secrets;
+    bool no_cache, quiet, ignore_syntax;
+} BuildOpts;
+
+/* A context by what it is given as. */
+typedef enum InputKind {
+    INPUT_NONE,
+    INPUT_DIR,
+    INPUT_STDIN, /* an archive, or a Dockerfile */
+    INPUT_URL,   /* the same */
+    INPUT_GIT,
+    INPUT_IMAGE, /* named contexts only */
+} InputKind;
+
+typedef struct Input {
+    InputKind kind;
+    const char *spec;
+    GitRef git;
+    Context *context; /* once opened; NULL: there are no files */
+} Input;
+
+typedef struct Build {
+    Arena *arena;
+    const BuildOpts *opts;
+    Store *store;
+    Ui *ui;
+    Input main;
+    Input *named; /* --build-context, in their order */
+    PlanContext *contexts;
+    size_t ncontext;
+    const char *dockerfile_path; /* NULL: it is not a file beside which an ignore file could lie */
+    Buf text;
+    bool any_syntax;      /* whatever frontend the file names, it is read as lighter's language */
+    bool stopped_waiting; /* a signal came before there was anything to do */
+    DfFile file;
+    PlanOpts plan_opts;
+    Plan plan;
+    SourceImage *bases;
+    StepsEnv env;
+    Solution sol;
+    bool rewritten; /* --epoch or SOURCE_DATE_EPOCH */
+    LayerTimes times;
+    ImageConfig config;
+    StoreLayer *layers;
+    size_t nlayer;
+    uint64_t size;
+    int64_t created;
+    Digest id;
+    StrList names; /* full references */
+    Err *e;
+} Build;
+
+/* inputs_check - what the contexts are, by their text alone. Fails with ERR_USAGE. */
+NODISCARD bool inputs_check(Build *b, const char *context);
+/* inputs_read - have the main context and the Dockerfile; the store is open where that needs it. */
+NODISCARD bool inputs_read(Build *b);
+/* inputs_need_store - whether inputs_read() needs the store. */
+bool inputs_need_store(const Build *b);
+/* inputs_plan - resolve what the Dockerfile names, make the plan, open the contexts it uses. */
+NODISCARD bool inputs_plan(Build *b);
+void inputs_done(Build *b);
+
+/* secrets_read - the values of --secret; they live in b->arena. Fails with ERR_USAGE. */
+NODISCARD bool secrets_read(Build *b);
+
+/* "-o type=oci,dest=PATH[,tar=false]" */
+typedef struct Output {
+    const char *dest;
+    ExportForm form;
+} Output;
+
+NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
+/* result_make - the image of a solved build, kept and tagged. */
+NODISCARD bool result_make(Build *b);
+/* result_report - what is wrong with the image's programs; outputs; the summary. */
+NODISCARD bool result_report(Build *b, uint64_t t0);
+
+#endif
