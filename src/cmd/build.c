@@ -33,7 +33,7 @@ static const OptRow ROWS[] = {
     {"iidfile", 0, OPT_STRING, FIELD(iidfile), "PATH", "write the image ID to a file"},
     {"epoch", 0, OPT_STRING, FIELD(epoch), "N|content",
      "times in new layers: at most N seconds, or all fixed"},
-    {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE", "auto, root or rootless (default auto)"},
+    {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE", "auto, root, rootless or chroot (default auto)"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"add-host", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -192,7 +192,9 @@ static bool open_store(Build *b)
         return false;
     b->env.store = b->store;
     b->env.host = host;
-    b->env.entered = host.mode == MODE_ROOT;
+    b->env.entered = host.mode == MODE_ROOT || host.mode == MODE_CHROOT;
+    if (host.mode == MODE_CHROOT)
+        b->env.roots = copyroots_new();
     return true;
 }
 
@@ -234,6 +236,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     }
     solution_done(&b.sol);
     inputs_done(&b);
+    copyroots_done(b.env.roots);
     store_done(b.store);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */
         (void)signal(cancel_signal(), SIG_DFL);

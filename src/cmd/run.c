@@ -10,6 +10,7 @@
 #include "cmd/cmd.h"
 #include "snapshot/snapshot.h"
 #include "source/source.h"
+#include "steps/steps.h"
 
 typedef struct RunOpts {
     StrList env, volumes;
@@ -31,7 +32,7 @@ static const OptRow ROWS[] = {
     {"rm", 0, OPT_BOOL, FIELD(rm), NULL, "accepted: what the command wrote is always dropped"},
     {"network", 0, OPT_STRING, FIELD(network), "host",
      "the caller's network, the only one for now"},
-    {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE", "auto, root or rootless (default auto)"},
+    {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE", "auto, root, rootless or chroot (default auto)"},
     {"detach", 'd', OPT_REFUSED, 0, NULL, "lighter has no daemon that could keep it; use '&'"},
     {"interactive", 'i', OPT_REFUSED, 0, NULL, "stdin is always the caller's"},
     {"tty", 't', OPT_REFUSED, 0, NULL, LATER},
@@ -99,6 +100,18 @@ static StrList environment(Arena *a, const RunOpts *o, const ImageConfig *c)
     return env;
 }
 
+/* MODE_CHROOT: the command gets a copy of the image, which is dropped. */
+static bool run_copied(Arena *a, Store *s, const Stack *st, SandboxSpec *spec, SandboxEnd *ret,
+                       Err *e)
+{
+    scoped(copyroot) CopyRoot *root = NULL;
+    if (!steps_copy_mounts(s, a, spec, e) || !copyroot_take(NULL, s, st, &root, e))
+        return false;
+    spec->copied = true;
+    spec->upper = root->root;
+    return sandbox_run(spec, NULL, ret, e);
+}
+
 static bool run_in(Arena *a, Store *s, const SandboxHost *host, const SourceImage *img,
                    SandboxSpec *spec, const char *dir, SandboxEnd *ret, Err *e)
 {
@@ -109,8 +122,11 @@ static bool run_in(Arena *a, Store *s, const SandboxHost *host, const SourceImag
     spec->scratch = arena_printf(a, "%s/scratch", dir);
     if (mkdirat(spec->storefd, dir, 0700) < 0 || mkdirat(spec->storefd, spec->scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
-    return source_stack(s, a, img, spec->in_userns, &st, e) &&
-           snapshot_make_root(s, &st, spec->upper, e) && stack_lowers(a, &st, &spec->lowers, e) &&
+    if (!source_stack(s, a, img, spec->in_userns, &st, e))
+        return false;
+    if (host->mode == MODE_CHROOT)
+        return run_copied(a, s, &st, spec, ret, e);
+    return snapshot_make_root(s, &st, spec->upper, e) && stack_lowers(a, &st, &spec->lowers, e) &&
            sandbox_run(spec, NULL, ret, e);
 }
 

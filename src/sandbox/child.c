@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 
 #include "base/fs.h"
+#include "sandbox/chroot.h"
 #include "sandbox/spec.h"
 #include "seccomp_program.h"
 
@@ -56,7 +57,7 @@ static uint64_t cap_mask(void)
     return m;
 }
 
-static bool drop_bounding(Err *e)
+bool rights_drop_bounding(Err *e)
 {
     for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
         if (!(cap_mask() >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
@@ -69,6 +70,9 @@ static bool set_caps(Err *e)
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
     uint64_t m = geteuid() == 0 ? cap_mask() : 0;
+    if (syscall(SYS_capget, &head, data) < 0)
+        return err_errno(e, ERR_ENV, "get capabilities");
+    m &= (uint64_t)data[1].permitted << 32 | data[0].permitted; /* a container may have fewer */
     for (size_t i = 0; i < 2; i++) {
         uint32_t half = (uint32_t)(m >> (32 * i));
         data[i] = (struct __user_cap_data_struct){.effective = half, .permitted = half};
@@ -82,7 +86,7 @@ static bool set_caps(Err *e)
  * The filter goes in while CAP_SYS_ADMIN is there, instead of under no_new_privs: sudo and su in an
  * image work in docker's builder, so they work here.
  */
-static bool filter_calls(Err *e)
+bool rights_filter_calls(Err *e)
 {
     struct sock_fprog prog = {.len = NELEM(SECCOMP_PROGRAM),
                               .filter = (struct sock_filter *)SECCOMP_PROGRAM};
@@ -202,8 +206,10 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
         signal(sig, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(0022);
-    if (!drop_bounding(e) || !scope_sockets(e) || !filter_calls(e) || !become(&ids, e) ||
-        !set_caps(e) || !enter_cwd(spec->cwd, e))
+    bool walled =
+        spec->copied ? chroot_wall(ids.uid == 0, e)
+                     : rights_drop_bounding(e) && scope_sockets(e) && rights_filter_calls(e);
+    if (!walled || !become(&ids, e) || !set_caps(e) || !enter_cwd(spec->cwd, e))
         return false;
     return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);
 }
@@ -314,6 +320,8 @@ _Noreturn void sandbox_child_main(void)
     (void)umask(0022);
     if (!spec_read(&a, FD_SPEC, &spec, &e))
         fail(&e);
+    if (spec.copied)
+        chroot_main(&a, &spec);
     if (spec.net == SANDBOX_NET_NONE)
         flags |= CLONE_NEWNET;
     /*

@@ -11,11 +11,11 @@
 #include <sys/wait.h>
 
 #include "base/fs.h"
-#include "sandbox/sandbox.h"
+#include "sandbox/chroot.h"
 
 enum { SUBID_MAX_SIZE = 4 << 20, MIN_RANGE = 1000 };
 
-static bool have_cap(int cap)
+bool rights_have_cap(int cap)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2] = {{0}};
@@ -104,16 +104,22 @@ bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
 {
     SandboxHost h = {.mode = MODE_ROOT};
     bool any = !strcmp(isolation, "auto");
-    bool root = geteuid() == 0 && have_cap(CAP_SYS_ADMIN);
-    if (!strcmp(isolation, "single") || !strcmp(isolation, "chroot"))
-        return err_set(e, ERR_USAGE, "--isolation=%s is not supported yet; root and rootless are",
+    bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
+    if (!strcmp(isolation, "chroot"))
+        return chroot_host(ret, e);
+    if (!strcmp(isolation, "single"))
+        return err_set(e, ERR_USAGE,
+                       "--isolation=%s is not supported yet; root, rootless and chroot are",
                        isolation);
     if (!any && strcmp(isolation, "root") != 0 && strcmp(isolation, "rootless") != 0)
-        return err_set(e, ERR_USAGE, "--isolation=%s: expected auto, root or rootless", isolation);
+        return err_set(e, ERR_USAGE, "--isolation=%s: expected auto, root, rootless or chroot",
+                       isolation);
     if (!strcmp(isolation, "root") && !root)
         return err_set(
             e, ERR_ENV,
             "--isolation=root needs root with CAP_SYS_ADMIN; use rootless or run as root");
+    if (any && !root && chroot_is_last(ret)) /* nothing better is to be had */
+        return true;
     if (!(root && strcmp(isolation, "rootless") != 0) && !rootless_host(&h, e))
         return false;
     *ret = h;
@@ -124,6 +130,8 @@ char *sandbox_owners(Arena *a, const SandboxHost *h)
 {
     if (h->mode == MODE_ROOT)
         return arena_strdup(a, "root");
+    if (h->mode == MODE_CHROOT) /* real owners too, but other marks of opaque directories */
+        return arena_strdup(a, "chroot");
     return arena_printf(a, "rootless %u %u:%u %u:%u", (unsigned)getuid(), h->uids.start,
                         h->uids.count, h->gids.start, h->gids.count);
 }
@@ -173,7 +181,7 @@ bool sandbox_enter(const SandboxHost *h, Err *e)
 {
     int go[2];
     unsigned uid = getuid(), gid = getgid();
-    if (h->mode == MODE_ROOT)
+    if (h->mode == MODE_ROOT || h->mode == MODE_CHROOT)
         return true;
     if (pipe2(go, O_CLOEXEC) < 0)
         return err_errno(e, ERR_ENV, "pipe");

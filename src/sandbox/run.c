@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "sandbox/chroot.h"
 #include "sandbox/spec.h"
 
 extern char **environ;
@@ -105,6 +106,10 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         *ARENA_PUSH(&stubs->arena, stubs->v, stubs->n, stubs->cap) =
             (Stub){arena_strdup(&stubs->arena, rep->text), rep->number};
         break;
+    case REPORT_OWN:
+        if (r->spec->own)
+            strlist_add(r->spec->own_arena, r->spec->own, rep->text);
+        break;
     case REPORT_EXIT:
         r->got_exit = true;
         r->wait_status = rep->number;
@@ -125,7 +130,7 @@ static void pump(Running *r, Stubs *stubs)
             (void)!read(p[2].fd, &count, sizeof count);
             kill(r->pid, cancel_signal());
         } else if (p[2].fd >= 0 && p[2].revents) {
-            kill(r->pid, SIGKILL);
+            kill(r->pid, r->spec->copied ? CHROOT_END : SIGKILL);
             r->cancelled = true;
             p[2].fd = -1;
         }

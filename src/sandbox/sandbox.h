@@ -23,6 +23,7 @@
 typedef enum SandboxMode {
     MODE_ROOT,     /* real root with CAP_SYS_ADMIN */
     MODE_ROOTLESS, /* a user namespace with a full range of ids, by newuidmap */
+    MODE_CHROOT,   /* root in a container without rights to mount: a copied root and chroot(2) */
 } SandboxMode;
 
 /* One contiguous range of subordinate ids. */
@@ -38,7 +39,7 @@ typedef struct SandboxHost {
 /*
  * sandbox_host - what this user may do here.
  *
- *   isolation  "auto", "root" or "rootless"
+ *   isolation  "auto", "root", "rootless" or "chroot"
  *
  * Fails with ERR_USAGE (unknown word) or ERR_ENV, naming what is missing and the line that gives
  * it.
@@ -95,6 +96,16 @@ typedef enum SandboxNet {
 
 typedef struct SandboxSpec {
     bool in_userns;
+    /*
+     * MODE_CHROOT: `upper` is the whole root, copied, and `lowers` are not looked at. Mounts are
+     * things moved to their place and away again: a BIND of a directory below the store is what it
+     * names, one below `scratch` may be lost; OVERLAYs, other BINDs and SANDBOX_NET_NONE are
+     * refused.
+     */
+    bool copied;
+    StrList *own; /* copied: gets the paths that the sandbox changed and put back, and the command
+                     did not touch; in own_arena */
+    Arena *own_arena;
     int storefd;         /* directory that the names below are relative to */
     StrList lowers;      /* top first; empty: FROM scratch */
     const char *upper;   /* written to; must exist */

@@ -69,6 +69,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     if (!check_size(s, e))
         return false;
     put_u32(&b, s->in_userns);
+    put_u32(&b, s->copied);
     put_u32(&b, s->interactive);
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
@@ -163,6 +164,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
         return false;
     Cursor c = {buf_str(&b), buf_str(&b) + b.len, false};
     s.in_userns = get_u32(&c);
+    s.copied = get_u32(&c);
     s.interactive = get_u32(&c);
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);

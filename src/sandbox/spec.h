@@ -16,6 +16,7 @@ typedef enum ReportKind {
     REPORT_ERROR = 'E', /* number: ErrKind */
     REPORT_STUB = 'S',  /* number: it is a directory; text: path of a mount point that had to be
                            made, relative to the root */
+    REPORT_OWN = 'O',   /* text: see SandboxSpec.own */
     REPORT_EXIT = 'X',  /* number: wait status of the command */
 } ReportKind;
 

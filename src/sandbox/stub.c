@@ -66,6 +66,8 @@ void stub_remove(const SandboxSpec *spec, const char *name, bool dir)
     scoped(fd) int upper = openat(spec->storefd, spec->upper, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (upper < 0 || is_kept(spec, name) || !remove_entry(&a, upper, name, dir))
         return;
+    if (spec->copied) /* the image's directories are there */
+        return;
     /* Directories of the image that were only copied up to make it. */
     for (const char *up = parent_of(&a, name); strcmp(up, ".") != 0; up = parent_of(&a, up))
         if (!copied_up(spec, upper, up) || !remove_entry(&a, upper, up, true))

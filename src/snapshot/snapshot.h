@@ -180,4 +180,76 @@ NODISCARD bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts 
  */
 NODISCARD bool snapshot_from_tar(Store *s, int fd, SnapshotId *ret, Err *e);
 
+/* ---- roots without overlayfs ---- */
+
+/*
+ * A copy of what a stack shows, which a command may change as its root.
+ *
+ * What the command changed is found by inode and change time, as overlayfs would have copied it up:
+ * whatever was touched is written, whether or not it is equal.
+ */
+typedef struct CopyRoot {
+    Store *store;
+    char dir[STORE_TMP_MAX];  /* ours, relative to store_dirfd() */
+    char root[STORE_TMP_MAX]; /* the copy */
+    int dirfd, rootfd;
+    SnapshotId *ids; /* the stack it is a copy of */
+    size_t n;
+    Arena arena;
+    Map dirs;             /* path -> inode of every directory */
+    struct timespec mark; /* nothing in it has a later change time */
+    int64_t clock;        /* real time less time since boot, when the mark was set */
+    struct CopyRoot *next;
+} CopyRoot;
+
+/* Copies of one build that wait for the step after the one they were made for. Any thread. */
+typedef struct CopyRoots CopyRoots;
+
+CopyRoots *copyroots_new(void);
+/* copyroots_done - remove all that is kept; NULL is fine. */
+void copyroots_done(CopyRoots *c);
+
+/*
+ * copyroot_take - a root that shows `stack`, for one command.
+ *
+ *   c  NULL, or copies of this build: the one that fits best is taken and what it lacks is copied
+ *      over it
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool copyroot_take(CopyRoots *c, Store *s, const Stack *stack, CopyRoot **ret, Err *e);
+
+/*
+ * copyroot_diff - write what the command changed into `upper`, in overlay form, as mode root's
+ * overlay would have it there.
+ *
+ *   upper  made by snapshot_make_root(), relative to store_dirfd()
+ *   own    paths that the sandbox changed and put back, and the command did not touch
+ *
+ * Fails with ERR_STORE, and with ERR_ENV where the clock was set back meanwhile.
+ */
+NODISCARD bool copyroot_diff(CopyRoot *r, const char *upper, const StrList *own, Err *e);
+
+/* copyroot_keep - keep it for the next step, now that it shows `below` and `top` over it. */
+void copyroot_keep(CopyRoots *c, CopyRoot *r, const Stack *below, SnapshotId top);
+/* copyroot_drop - remove it; NULL is fine. */
+void copyroot_drop(CopyRoot *r);
+static inline void scoped_copyroot_done(CopyRoot **r)
+{
+    copyroot_drop(*r);
+}
+
+/*
+ * snapshot_copy - copy a stack of directories, or what `sub` names in it, to a new directory.
+ *
+ *   lowers    relative to store_dirfd(), top first
+ *   sub       NULL or a path, whose links stay inside
+ *   dest      relative to store_dirfd(); made
+ *   ret_path  what to show: `dest`, or the file or directory in it that `sub` named; in the arena
+ *
+ * Fails with ERR_STEP when there is no `sub`, ERR_STORE.
+ */
+NODISCARD bool snapshot_copy(Store *s, Arena *a, const StrList *lowers, const char *sub,
+                             const char *dest, const char **ret_path, Err *e);
+
 #endif

@@ -143,8 +143,34 @@ static StrList environment(StepWork *w, const StepMounts *m)
     return env;
 }
 
+/* MODE_CHROOT: the command changes a copy, and what it changed becomes the upper. */
+static bool run_copied(StepWork *w, const Stack *below, SandboxSpec *spec, const SandboxOutput *out,
+                       SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+{
+    Store *s = w->env->store;
+    const char *upper = spec->upper;
+    scoped(copyroot) CopyRoot *root = NULL;
+    StrList own = {0};
+    if (!steps_copy_mounts(s, &w->arena, spec, e) ||
+        !copyroot_take(w->env->roots, s, below, &root, e))
+        return false;
+    spec->copied = true;
+    spec->upper = root->root;
+    spec->own = &own;
+    spec->own_arena = &w->arena;
+    if (!sandbox_run(spec, out, ret, e))
+        return false;
+    if (ret->cancelled || ret->code)
+        return true;
+    if (!copyroot_diff(root, upper, &own, e))
+        return false;
+    *ret_root = root;
+    root = NULL;
+    return true;
+}
+
 static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
-                        Log *log, SandboxEnd *ret, Err *e)
+                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
     scoped(mounts) StepMounts mounts = {0};
@@ -165,6 +191,8 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
     spec.env = environment(w, &mounts);
     spec.mounts = mounts.v;
     spec.nmount = mounts.n;
+    if (w->env->host.mode == MODE_CHROOT)
+        return run_copied(w, below, &spec, &out, ret, ret_root, e);
     return sandbox_run(&spec, &out, ret, e);
 }
 
@@ -191,6 +219,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     const char *upper = arena_printf(&w->arena, "%s/upper", dir),
                *scratch = arena_printf(&w->arena, "%s/scratch", dir);
     const char *log_name = arena_printf(&w->arena, "%s/log", dir);
+    scoped(copyroot) CopyRoot *root = NULL;
     SandboxEnd end;
     Stack below;
     if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
@@ -203,14 +232,20 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), log_name);
     Log *log = NEW(&w->arena, Log);
     *log = (Log){.w = w, .fd = logfd};
-    if (!run_command(w, &below, upper, scratch, log, &end, e))
+    if (!run_command(w, &below, upper, scratch, log, &end, &root, e))
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
                        w->step->title);
     if (end.code)
         return command_failed(w, log, log_name, &end, e);
-    return commit(w, upper, ret, e);
+    if (!commit(w, upper, ret, e))
+        return false;
+    if (root) {
+        copyroot_keep(w->env->roots, root, &below, *ret);
+        root = NULL;
+    }
+    return true;
 }
 
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)

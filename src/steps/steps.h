@@ -47,6 +47,7 @@ typedef struct StepsEnv {
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
+    CopyRoots *roots; /* MODE_CHROOT: copied roots that go from step to step */
     bool entered; /* the mode's namespaces are entered: snapshots may be read and written */
     EventSink sink;
     const DfFile *file;
@@ -111,5 +112,11 @@ StepResult steps_base(StepWork *w);
 
 /* steps_stack - the directories of a result, unpacking its base if need be. */
 NODISCARD bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret, Err *e);
+
+/*
+ * steps_copy_mounts - MODE_CHROOT: replace mounts that nothing but a mount can do by copies in
+ * `spec->scratch`, which are thrown away: stacks of directories, and whatever is read-only.
+ */
+NODISCARD bool steps_copy_mounts(Store *s, Arena *a, SandboxSpec *spec, Err *e);
 
 #endif
