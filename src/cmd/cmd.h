@@ -27,7 +27,7 @@ typedef struct Cmd {
     const struct Cmd *subs; /* a group's commands, up to one without a name */
 } Cmd;
 
-extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN;
+extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_DOCTOR;
 extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not

@@ -202,13 +202,15 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
         env_set(a, &env, "HOSTNAME", spec->hostname);
     if (!env_get(&env, "HOME"))
         env_set(a, &env, "HOME", ids.home);
+    if (spec->copied)
+        chroot_env(a, &env);
     for (int sig = 1; sig < NSIG; sig++)
         signal(sig, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(0022);
-    bool walled =
-        spec->copied ? chroot_wall(ids.uid == 0, e)
-                     : rights_drop_bounding(e) && scope_sockets(e) && rights_filter_calls(e);
+    bool walled = spec->copied
+                      ? chroot_wall(ids.uid == 0, e)
+                      : rights_drop_bounding(e) && scope_sockets(e) && rights_filter_calls(e);
     if (!walled || !become(&ids, e) || !set_caps(e) || !enter_cwd(spec->cwd, e))
         return false;
     return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);

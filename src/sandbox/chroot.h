@@ -23,8 +23,9 @@
 /* chroot_host - whether mode chroot can be had; ERR_ENV names what is missing. */
 NODISCARD bool chroot_host(SandboxHost *ret, Err *e);
 
-/* chroot_is_last - whether `auto` has nothing else: root without user namespaces. */
-bool chroot_is_last(SandboxHost *ret);
+/* chroot_instead - what `auto` takes when nothing better is to be had; what `e` says of the others
+ * stays in the error. */
+bool chroot_instead(SandboxHost *ret, Err *e);
 
 /* chroot_userns_works - try to make a user namespace, in a child. */
 bool chroot_userns_works(void);
@@ -44,6 +45,12 @@ NODISCARD bool rights_filter_calls(Err *e);
  * missing. Others lose CAP_SYS_CHROOT for good instead: no_new_privs would break their sudo.
  */
 NODISCARD bool chroot_wall(bool root, Err *e);
+
+/*
+ * chroot_env - variables for programs that find themselves by /proc/self/exe: GOROOT, where PATH
+ * leads to a Go installation and the step does not set it.
+ */
+void chroot_env(Arena *a, StrList *env);
 
 /* chroot_landlock_abi - the kernel's Landlock interface; 0: none. */
 int chroot_landlock_abi(void);

@@ -189,9 +189,9 @@ static bool make_nodes(const char *dir, Err *e)
                 continue;
             (void)unlinkat(fd, NODES[i].name, 0);
         }
-        /* No device can be had: what is thrown away into null goes into a file, others are absent */
-        scoped(fd) int file =
-            i ? -1 : openat(fd, "null", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        /* No device can be had: what is thrown away into null goes into a file, others are absent
+         */
+        scoped(fd) int file = i ? -1 : openat(fd, "null", O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
         if (!i && (file < 0 || fchmod(file, 0666) < 0))
             return err_errno(e, ERR_STORE, "create '%s/null'", dir);
     }
@@ -230,7 +230,9 @@ static bool copy_proc(Places *p, const char *dir, Err *e)
                            text.len, e))
             return false;
     }
-    return true;
+    static const char MOUNTS[] = "overlay / overlay rw,relatime 0 0\n";
+    return fs_write_file(AT_FDCWD, arena_printf(p->a, "%s/mounts", dir), MOUNTS, sizeof MOUNTS - 1,
+                         e);
 }
 
 static bool put_system(Places *p, Err *e)
@@ -253,12 +255,12 @@ static bool put_system(Places *p, Err *e)
         if (mkdir(dir, 0755) < 0 || chmod(dir, DIRS[i].mode) < 0)
             return err_errno(e, ERR_STORE, "create '%s'", dir);
     }
-    if (!copy_proc(p, arena_printf(p->a, "%s/proc", scratch), e) || !make_nodes(dev, e) || (!p->spec->interactive && !make_fifo(p, dev, e)))
+    if (!copy_proc(p, arena_printf(p->a, "%s/proc", scratch), e) || !make_nodes(dev, e) ||
+        (!p->spec->interactive && !make_fifo(p, dev, e)))
         return false;
     for (size_t i = 0; i < NELEM(EMPTY); i++) {
-        Place x = {.source = arena_printf(p->a, "%s/%s", scratch, EMPTY[i]),
-                   .is_dir = true,
-                   .lock = -1};
+        Place x = {
+            .source = arena_printf(p->a, "%s/%s", scratch, EMPTY[i]), .is_dir = true, .lock = -1};
         if (!put(p, x, arena_printf(p->a, "/%s", EMPTY[i]), true, e))
             return false;
     }
@@ -271,9 +273,9 @@ static bool put_files(Places *p, Err *e)
     Err ignored = ERR_INIT;
     const char *hosts = arena_printf(p->a, "%s/hosts", p->spec->scratch),
                *names = arena_printf(p->a, "%s/resolv.conf", p->spec->scratch);
-    const char *text = arena_printf(
-        p->a, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-        p->spec->hostname);
+    const char *text =
+        arena_printf(p->a, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+                     p->spec->hostname);
     if (!fs_read_file(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &resolv, &ignored))
         buf_done(&resolv); /* a host without name service: the step gets an empty file */
     return fs_write_file(AT_FDCWD, hosts, text, strlen(text), e) &&
@@ -312,7 +314,7 @@ static bool put_bind(Places *p, const SandboxMount *m, const char *target, Err *
 {
     struct stat st;
     Place x = {.source = m->source, .lock = -1};
-    if (m->source[0] == '/' || m->sub)
+    if (m->source[0] == '/' || *m->sub)
         return err_set(e, ERR_ENV,
                        "mode chroot cannot mount '%s' on '%s' for writing, only a copy of it: say "
                        "':ro', or use another mode",

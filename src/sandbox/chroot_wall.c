@@ -3,9 +3,11 @@
  */
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
@@ -67,10 +69,46 @@ bool chroot_host(SandboxHost *ret, Err *e)
     return true;
 }
 
-bool chroot_is_last(SandboxHost *ret)
+bool chroot_instead(SandboxHost *ret, Err *e)
 {
-    Err ignored = ERR_INIT;
-    return geteuid() == 0 && !chroot_userns_works() && chroot_host(ret, &ignored);
+    Err why = ERR_INIT;
+    if (chroot_host(ret, &why)) {
+        *e = (Err)ERR_INIT;
+        return true;
+    }
+    return geteuid() == 0 && err_wrap(e, "%s", why.msg);
+}
+
+/* ---- what /proc would have said ---- */
+
+/* The Go installation whose bin/go this is; NULL when it is none. */
+static const char *go_root(Arena *a, const char *program)
+{
+    char path[PATH_MAX];
+    if (access(program, X_OK) < 0 || !realpath(program, path))
+        return NULL;
+    size_t n = strlen(path), tail = strlen("/bin/go");
+    if (n <= tail || strcmp(path + n - tail, "/bin/go") != 0)
+        return NULL;
+    path[n - tail] = 0;
+    const char *tool = arena_printf(a, "%s/pkg/tool", path);
+    return access(tool, F_OK) == 0 ? arena_strdup(a, path) : NULL;
+}
+
+void chroot_env(Arena *a, StrList *env)
+{
+    const char *path = env_get(env, "PATH"), *root = NULL;
+    if (env_get(env, "GOROOT") || !path)
+        return;
+    for (const char *p = path; *p && !root;) {
+        size_t n = strcspn(p, ":");
+        if (*p == '/')
+            root = go_root(a, arena_printf(a, "%.*s/go", (int)n, p));
+        p += n;
+        p += *p == ':';
+    }
+    if (root)
+        env_set(a, env, "GOROOT", root);
 }
 
 /* ---- Landlock ---- */

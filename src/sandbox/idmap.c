@@ -118,10 +118,10 @@ bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
         return err_set(
             e, ERR_ENV,
             "--isolation=root needs root with CAP_SYS_ADMIN; use rootless or run as root");
-    if (any && !root && chroot_is_last(ret)) /* nothing better is to be had */
-        return true;
     if (!(root && strcmp(isolation, "rootless") != 0) && !rootless_host(&h, e))
-        return false;
+        return any && chroot_instead(ret, e);
+    if (any && !root && geteuid() == 0 && !chroot_userns_works() && chroot_host(ret, e))
+        return true;
     *ret = h;
     return true;
 }

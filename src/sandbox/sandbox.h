@@ -60,6 +60,32 @@ char *sandbox_owners(Arena *a, const SandboxHost *h);
  */
 NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
 
+/* ---- what can be had here ---- */
+
+/* One thing that was tried, never judged by a version. */
+typedef struct SandboxFact {
+    const char *name;   /* a word for programs: "overlay-userns" */
+    const char *title;  /* for people */
+    bool ok;
+    const char *detail; /* what was seen; "" when there is nothing to add */
+} SandboxFact;
+
+typedef struct SandboxFacts {
+    SandboxFact *v;
+    size_t n, cap;
+} SandboxFacts;
+
+/*
+ * sandbox_probe - try everything that a mode or an option may want. Each is tried in a child, so
+ * that nothing of it stays.
+ *
+ *   dir  absolute, empty, on the store's file system; what is left in it the caller removes
+ */
+void sandbox_probe(Arena *a, const char *dir, SandboxFacts *ret);
+
+/* sandbox_fact - whether the fact of this name holds. */
+bool sandbox_fact(const SandboxFacts *f, const char *name);
+
 /* ---- one command ---- */
 
 /*

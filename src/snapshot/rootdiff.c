@@ -109,8 +109,7 @@ static bool put_new_dir(Diff *d, const char *path, bool fresh)
         return false;
     if (!node.exists)
         return true;
-    scoped(fd) int fd =
-        openat(d->copy.dst, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    scoped(fd) int fd = openat(d->copy.dst, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     /* "trusted." is for CAP_SYS_ADMIN, which this mode does without. */
     if (fd < 0 || fs_setxattr(fd, "user.overlay.opaque", "y", 1) < 0)
         return err_errno(d->e, ERR_STORE, "mark '/%s' opaque", path);
@@ -188,8 +187,8 @@ static bool diff_gone(Diff *d, Arena *a, const char *dir, const StrList *names)
         if (!look_below(d, path, node))
             return false;
         st = node->st; /* what no copy has: a node that may not be made here, a socket */
-        bool left_out = S_ISSOCK(st.st_mode) || ((S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) &&
-                                                 str_starts(path, "dev/"));
+        bool left_out = S_ISSOCK(st.st_mode) ||
+                        ((S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) && str_starts(path, "dev/"));
         if (!left_out && !put_whiteout(d, dir, path))
             return false;
     }

@@ -13,8 +13,7 @@ static bool copy_bind(Store *s, Arena *a, const char *dest, SandboxMount *m, Err
     } else { /* it may be a file */
         const char *source = path_clean(a, m->source), *base = path_base(source);
         strlist_add(a, &dirs,
-                    base == source ? "."
-                                   : arena_strndup(a, source, (size_t)(base - source)));
+                    base == source ? "." : arena_strndup(a, source, (size_t)(base - source)));
         sub = base;
     }
     return snapshot_copy(s, a, &dirs, sub, dest, &m->source, e);

@@ -4,7 +4,7 @@
 Docker's default capabilities and nothing else, and a seccomp filter that refuses what its default
 profile refuses to such a container: mounts and namespaces. The machine's files stay as they are.
 
-  -userns    user namespaces may be made (what CRI-O's profile allows)
+  -userns    user namespaces may be made, with mounts in them (what CRI-O's profile allows)
   -nodev     no CAP_MKNOD, as in a pod that drops it
   -nochroot  no CAP_SYS_CHROOT
 """
@@ -41,7 +41,7 @@ def check(value, what):
 
 def program(userns):
     audit, refused, namespaces, clone = ARCHS[platform.machine()]
-    refused = refused + NEW_MOUNTS + ([] if userns else namespaces)
+    refused = [] if userns else refused + NEW_MOUNTS + namespaces
     code = [(LOAD, 0, 0, 4), (JEQ, 1, 0, audit), (RET, 0, 0, RET_ALLOW), (LOAD, 0, 0, 0)]
     for nr in refused:
         code += [(JEQ, 0, 1, nr), (RET, 0, 0, RET_ERRNO | errno.EPERM)]
