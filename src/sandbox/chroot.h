@@ -79,7 +79,8 @@ typedef struct Places {
     struct Watched {
         const char *path;
         struct stat st;
-    } * watched; /* directories that places change */
+        bool stub; /* a mount point had to be made below it */
+    } * watched;   /* directories that places change */
     size_t nwatched, watched_cap;
     int fifo; /* what the command prints, for /dev/stdout; -1: it prints to the caller's own */
 } Places;

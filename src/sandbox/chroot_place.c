@@ -19,28 +19,37 @@ static const char *at(const char *path)
 }
 
 /* A place changes all directories on the way to it, if only by a mount point made in one. */
-static void watch(Places *p, const char *path)
+static void watch(Places *p, const char *path, bool stub)
 {
-    for (size_t i = 0; i < p->nwatched; i++)
-        if (!strcmp(p->watched[i].path, path))
-            return;
-    ARENA_PUSH(p->a, p->watched, p->nwatched, p->watched_cap)->path = arena_strdup(p->a, path);
+    size_t i = 0;
+    while (i < p->nwatched && strcmp(p->watched[i].path, path) != 0)
+        i++;
+    if (i == p->nwatched)
+        ARENA_PUSH(p->a, p->watched, p->nwatched, p->watched_cap)->path = arena_strdup(p->a, path);
+    p->watched[i].stub = p->watched[i].stub || stub;
 }
 
-static void watch_parents(Places *p, const char *name)
+static void watch_parents(Places *p, const char *name, bool stub)
 {
-    watch(p, "");
+    watch(p, "", false);
     for (size_t i = 1; name[i]; i++)
         if (name[i] == '/')
-            watch(p, arena_strndup(p->a, name, i));
+            watch(p, arena_strndup(p->a, name, i), stub);
 }
 
-static bool same_state(const struct stat *a, const struct stat *b)
+/*
+ * Where a mount point was made, mode root removes a directory from the layer that is there for its
+ * sake; whether a command made and removed something in it cannot be told there.
+ */
+static bool same_state(const struct Watched *w, const struct stat *b)
 {
-    return a->st_ino == b->st_ino && a->st_mode == b->st_mode && a->st_uid == b->st_uid &&
-           a->st_gid == b->st_gid && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-           a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    const struct stat *a = &w->st;
+    if (a->st_ino != b->st_ino || a->st_mode != b->st_mode || a->st_uid != b->st_uid ||
+        a->st_gid != b->st_gid)
+        return false;
+    return w->stub ||
+           (a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec);
 }
 
 static void look_at_watched(Places *p)
@@ -55,8 +64,8 @@ static void report_untouched(const Places *p)
     for (size_t i = 0; i < p->nwatched; i++) {
         struct stat st;
         const struct Watched *w = &p->watched[i];
-        if (fstatat(p->root.fd, at(w->path), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-            same_state(&st, &w->st) && strlen(w->path) < REPORT_TEXT_SIZE)
+        if (fstatat(p->root.fd, at(w->path), &st, AT_SYMLINK_NOFOLLOW) == 0 && same_state(w, &st) &&
+            strlen(w->path) < REPORT_TEXT_SIZE)
             report(REPORT_OWN, 0, w->path);
     }
 }
@@ -78,7 +87,7 @@ static bool open_parent(const Places *p, Place *x, Err *e)
 }
 
 /* Exchange what is at the place for the source. */
-static bool swap_in(Places *p, Place *x, Err *e)
+static bool swap_in(Places *p, Place *x, bool made, Err *e)
 {
     struct stat up;
     const char *base = path_base(x->name);
@@ -87,7 +96,7 @@ static bool swap_in(Places *p, Place *x, Err *e)
         return false;
     if (fstat(x->parent, &up) < 0 || fstatat(AT_FDCWD, x->source, &x->was, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, ERR_STORE, "stat '%s'", x->source);
-    watch_parents(p, x->name);
+    watch_parents(p, x->name, made);
     if (renameat(x->parent, base, AT_FDCWD, x->aside) < 0)
         return err_errno(e, ERR_STORE, "move '/%s' aside", x->name);
     if (renameat(AT_FDCWD, x->source, x->parent, base) < 0) {
@@ -106,7 +115,8 @@ static bool put(Places *p, Place x, const char *target, bool system, Err *e)
 {
     char name[4096];
     struct stat st;
-    scoped(fd) int point = point_open(&p->root, target, x.is_dir, NULL);
+    bool made = false;
+    scoped(fd) int point = point_open(&p->root, target, x.is_dir, &made);
     if (point < 0)
         return err_errno(e, ERR_STEP, "make the mount point '%s'", target);
     if (!point_name(&p->root, point, name, sizeof name))
@@ -118,7 +128,7 @@ static bool put(Places *p, Place x, const char *target, bool system, Err *e)
                        x.is_dir ? "directory" : "file", target);
     x.name = arena_strdup(p->a, name);
     x.parent = -1;
-    if (swap_in(p, &x, e))
+    if (swap_in(p, &x, made, e))
         return true;
     if (x.parent >= 0)
         close(x.parent);

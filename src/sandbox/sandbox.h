@@ -64,8 +64,8 @@ NODISCARD bool sandbox_enter(const SandboxHost *h, Err *e);
 
 /* One thing that was tried, never judged by a version. */
 typedef struct SandboxFact {
-    const char *name;   /* a word for programs: "overlay-userns" */
-    const char *title;  /* for people */
+    const char *name;  /* a word for programs: "overlay-userns" */
+    const char *title; /* for people */
     bool ok;
     const char *detail; /* what was seen; "" when there is nothing to add */
 } SandboxFact;

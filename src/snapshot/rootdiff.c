@@ -202,11 +202,11 @@ static bool diff_subdir(Diff *d, const char *path, const struct stat *st, bool f
     uint64_t ino;
     bool known = !fresh && map_get(&d->r->dirs, path, &ino) && ino == st->st_ino &&
                  !(later(d, st) && born_later(d, path));
-    bool changed = known && touched(d, path, st);
+    bool changed = known && later(d, st);
     map_put(&d->dirs, arena_strdup(&d->dir_arena, path), st->st_ino);
     if (!known && !put_new_dir(d, path, fresh))
         return false;
-    if (changed && !own_dir(d, path))
+    if (known && touched(d, path, st) && !own_dir(d, path))
         return false;
     return diff_dir(d, path, !known, changed);
 }
@@ -243,7 +243,7 @@ static bool diff_root(Diff *d)
     struct stat st;
     if (fstat(d->r->rootfd, &st) < 0)
         return err_errno(d->e, ERR_STORE, "stat the step's root");
-    return copy_dress(&d->copy, "", &st, d->e) && diff_dir(d, "", false, touched(d, "", &st)) &&
+    return copy_dress(&d->copy, "", &st, d->e) && diff_dir(d, "", false, later(d, &st)) &&
            set_times(d);
 }
 
