@@ -180,6 +180,15 @@ NODISCARD bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts 
  */
 NODISCARD bool snapshot_from_tar(Store *s, int fd, SnapshotId *ret, Err *e);
 
+/*
+ * snapshot_tidy - make directories of `upper`, which an overlay wrote over `below`, opaque only
+ * where that hides something.
+ *
+ * overlayfs marks each directory that was renamed in a step as well. Neither docker's layers nor a
+ * copied root know of that.
+ */
+NODISCARD bool snapshot_tidy(Store *s, const Stack *below, const char *upper, Err *e);
+
 /* ---- roots without overlayfs ---- */
 
 /*

@@ -239,6 +239,8 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
                        w->step->title);
     if (end.code)
         return command_failed(w, log, log_name, &end, e);
+    if (!root && !snapshot_tidy(s, &below, upper, e))
+        return false;
     if (!commit(w, upper, ret, e))
         return false;
     if (root) {

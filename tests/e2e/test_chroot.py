@@ -4,6 +4,7 @@ The container is unprivileged.py: docker's default capabilities and a filter tha
 """
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -355,3 +356,30 @@ def test_run_has_a_copy_of_the_image(container, temp):
     refused = lighter.run("busybox", "true", args=["-v", f"{temp}:/v"], code=6)
     assert str(temp) in refused.error and ":ro" in refused.error
     assert lighter.leftovers() == []
+
+
+# ---- random steps --------------------------------------------------------------------------------
+
+def random_steps(seed, n=6, commands=8):
+    """RUN lines that make, move, remove and change files with few names, so that they meet."""
+    pick = random.Random(seed)
+
+    def path():
+        return "/t/" + "/".join(pick.choice("abc") for _ in range(pick.randint(1, 3)))
+
+    def command():
+        p, q = path(), path()
+        return pick.choice([
+            f"mkdir -p {p}", f"mkdir -p {p}", f"echo {pick.randint(0, 9)} >{p}", f"echo x >>{p}", f"rm -rf {p}",
+            f"mv {p} {q}", f"cp -a {p} {q}", f"chmod {pick.choice(['700', '755', '644'])} {p}",
+            f"chown {pick.randint(0, 3)}:{pick.randint(0, 3)} {p}", f"chown -R 0:0 {p}", f"touch {p}",
+            f"ln -sfn {q} {p}", f"rm -rf {p} && mkdir {p}", f"rmdir {p}"])
+    # Times differ between two builds, and cp -a copies them: --epoch=content makes them one.
+    return "FROM busybox\nRUN mkdir /t\n" + "".join(
+        "RUN " + "; ".join(f"{{ {command()}; }} 2>/dev/null" for _ in range(commands)) + "; true\n"
+        if pick.random() < 0.8 else f"COPY f /t/d/{pick.choice('abc')}\n" for _ in range(n))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_steps_give_the_image_of_mode_root(lighters, bases, container, seed):
+    same_as_root(lighters, bases, container(), random_steps(seed), {"f": "f\n"})
