@@ -6,6 +6,7 @@
  * those that the command did not touch are reported, so that none of this reaches a layer.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <sys/file.h>
 #include <sys/sysmacros.h>
 
@@ -296,6 +297,24 @@ static bool put_files(Places *p, Err *e)
 
 /* ---- mounts of the step ---- */
 
+/* Signals are blocked here, so the one that ends the step is looked for. */
+static bool wait_lock(const Place *x, Err *e)
+{
+    bool told = false;
+    while (flock(x->lock, LOCK_EX | LOCK_NB) < 0) {
+        sigset_t pending;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_errno(e, ERR_STORE, "flock");
+        if (sigpending(&pending) == 0 && sigismember(&pending, CHROOT_END))
+            return err_set(e, ERR_STEP, "cancelled");
+        if (!told)
+            (void)dprintf(1, "waiting for a cache that another step has\n");
+        told = true;
+        usleep(20000);
+    }
+    return true;
+}
+
 /*
  * A cache can be in one root at a time. The lock is a file beside it, which also remembers mode and
  * owner for the case that a killed build took the cache away with it.
@@ -307,9 +326,8 @@ static bool lock_cache(const Places *p, Place *x, Err *e)
     x->lock = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (x->lock < 0)
         return err_errno(e, ERR_STORE, "create '%s'", name);
-    while (flock(x->lock, LOCK_EX) < 0)
-        if (errno != EINTR)
-            return err_errno(e, ERR_STORE, "lock '%s'", name);
+    if (!wait_lock(x, e))
+        return err_wrap(e, "lock '%s'", name);
     if (stat(x->source, &st) == 0)
         return (fchown(x->lock, st.st_uid, st.st_gid) == 0 &&
                 fchmod(x->lock, st.st_mode & 07777) == 0) ||
