@@ -7,6 +7,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
+#include "cmd/space.h"
 #include "cmd/stepenv.h"
 
 #define FIELD(f) offsetof(BuildOpts, f)
@@ -35,6 +36,9 @@ static const OptRow ROWS[] = {
      "times in new layers: at most N seconds, or all fixed"},
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless or chroot (default auto)"},
+    {"max-cache", 0, OPT_STRING, FIELD(max_cache), "SIZE|PERCENT",
+     "what may stay in the store that no tag needs (default: LIGHTER_MAX_CACHE, or a tenth of the "
+     "disk and at least 10 GB)"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"add-host", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -147,8 +151,8 @@ static bool check_options(Build *b, const StrList *operands)
         if (!*b->opts->labels.v[i] || *b->opts->labels.v[i] == '=')
             return err_set(b->e, ERR_USAGE, "--label '%s': expected NAME=VALUE",
                            b->opts->labels.v[i]);
-    return read_build_args(b) && inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) &&
-           secrets_read(b);
+    return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
+           inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b);
 }
 
 /* The published frontends of docker/dockerfile, from whatever mirror, or the one built in. */
@@ -199,6 +203,39 @@ static bool open_store(Build *b)
     return true;
 }
 
+/*
+ * After a build: write down what it used, and keep the cache below its ceiling. A build of hits
+ * writes one transaction and reads one row. What goes wrong here is no fault of the build's.
+ */
+static void keep_house(Build *b, bool built)
+{
+    Err e = ERR_INIT;
+    uint64_t ceiling = 0;
+    StoreGc gc = {0};
+    char freed[32], kept[32];
+    bool ok = store_note_uses(b->store, &e);
+    if (ok && built && (ok = space_ceiling(b->store, b->opts->max_cache, &ceiling, &e)) &&
+        store_gc_due(b->store, ceiling)) {
+        ok = (b->env.entered || sandbox_enter(&b->env.host, &e)) &&
+             store_gc(b->store, ceiling, &gc, &e);
+        b->env.entered = true;
+    }
+    str_size(gc.freed, freed, sizeof freed);
+    str_size(gc.kept, kept, sizeof kept);
+    if (gc.n)
+        event_send(&b->env.sink,
+                   &(Event){.kind = EV_NOTE,
+                            .text = arena_printf(b->arena,
+                                                 "cache: %s of %zu records dropped, %s kept "
+                                                 "(--max-cache)",
+                                                 freed, gc.n, kept)});
+    if (!ok && built)
+        event_send(
+            &b->env.sink,
+            &(Event){.kind = EV_WARNING,
+                     .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
+}
+
 static bool build(Build *b, const StrList *operands, uint64_t t0)
 {
     if (!check_options(b, operands) || !magic_args(b))
@@ -230,6 +267,8 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
     b.env.sink = ui_sink(ui);
     bool ok = build(&b, operands, t0);
+    if (b.store)
+        keep_house(&b, ok);
     if (ok && quiet) {
         char id[DIGEST_TEXT_SIZE];
         digest_text(&b.id, id);

@@ -12,7 +12,7 @@
 #include "ui/ui.h"
 
 typedef struct BuildOpts {
-    const char *file, *target, *progress, *iidfile, *epoch, *isolation;
+    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache;
     StrList tags, build_args, contexts, labels, outputs, secrets;
     bool no_cache, quiet, ignore_syntax;
 } BuildOpts;

@@ -27,8 +27,9 @@ typedef struct Cmd {
     const struct Cmd *subs; /* a group's commands, up to one without a name */
 } Cmd;
 
-extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_DOCTOR;
-extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE; /* groups */
+extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_RMI, CMD_DU,
+    CMD_PRUNE, CMD_DOCTOR;
+extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE, CMD_STORE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not
  * touched. */

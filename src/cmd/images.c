@@ -173,6 +173,7 @@ static bool run_inspect(Arena *a, const void *opts, const StrList *operands, int
         return err_set(e, ERR_USAGE, "needs an image");
     if (!cmd_store(a, NULL, NULL, &s, e))
         return false;
+    store_just_looks(s);
     for (size_t i = 0; i < operands->n; i++)
         if (!inspect_one(s, a, operands->v[i], out, e))
             return false;

@@ -134,6 +134,7 @@ static bool unpacked(Build *b, int fd, const Digest *bytes, SnapshotId *ret)
             b->e->kind = ERR_USAGE; /* no step runs yet: the archive is damaged */
         return false;
     }
+    store_describe(b->store, *ret, "source.local", "a context that came as an archive");
     return *ret ? store_memo_put(b->store, &key, ret, sizeof *ret, b->e)
                 : err_set(b->e, ERR_USAGE, "the archive is empty");
 }

@@ -9,9 +9,9 @@
 #include "cmd/cmd.h"
 #include "dockerfile/dockerfile.h"
 
-static const Cmd *const CMDS[] = {&CMD_BUILD, &CMD_IMAGES, &CMD_INSPECT, &CMD_SAVE,
-                                  &CMD_LOAD,  &CMD_RUN,    &CMD_CONTEXT, &CMD_DOCKERFILE,
-                                  &CMD_IMAGE, &CMD_DOCTOR};
+static const Cmd *const CMDS[] = {
+    &CMD_BUILD, &CMD_IMAGES, &CMD_INSPECT, &CMD_SAVE,    &CMD_LOAD,       &CMD_RUN,   &CMD_RMI,
+    &CMD_DU,    &CMD_PRUNE,  &CMD_STORE,   &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE, &CMD_DOCTOR};
 enum { MAX_WORDS = 32 };
 
 static void print(const Buf *b, int fd)

@@ -164,6 +164,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     if (!sandbox_enter(&host, e))
         return false;
     store_sweep(s);
+    (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */
     if (!store_tmp(s, "run", dir, e))
         return false;
     cancel_install(); /* signals are passed on to the command */

@@ -41,6 +41,7 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
 {
     const SaveOpts *o = opts;
     scoped(store) Store *s = NULL;
+    Err ignored = ERR_INIT;
     SandboxHost host;
     const char *format = o->format ? o->format : "oci-archive";
     ExportForm form = !strcmp(format, "oci-dir") ? EXPORT_LAYOUT : EXPORT_TAR;
@@ -64,7 +65,10 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
         items[i].name = archive_name(a, operands->v[i], &items[i].id);
     }
     *ret_code = 0;
-    return sandbox_enter(&host, e) && export_oci(s, items, operands->n, form, dest, e);
+    if (!sandbox_enter(&host, e) || !export_oci(s, items, operands->n, form, dest, e))
+        return false;
+    (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */
+    return true;
 }
 
 const Cmd CMD_SAVE = {"save", &SAVE_TABLE, sizeof(SaveOpts), run_save};
@@ -126,6 +130,7 @@ static bool run_load(Arena *a, const void *opts, const StrList *operands, int *r
 {
     const LoadOpts *o = opts;
     scoped(store) Store *s = NULL;
+    Err ignored = ERR_INIT;
     Loaded *v;
     size_t n;
     if (operands->n > 1 || (operands->n && o->input))
@@ -139,6 +144,7 @@ static bool run_load(Arena *a, const void *opts, const StrList *operands, int *r
         if (!tag_loaded(s, a, o, &v[i], e))
             return false;
     *ret_code = 0;
+    (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */
     return store_publish(s, e);
 }
 

@@ -411,7 +411,12 @@ static bool publish(const Checkout *w, SnapshotId *ret, Err *e)
         return false;
     const char *rel =
         arena_printf(w->a, "%s/tree%s%s", w->tmp, *w->ref->subdir ? "/" : "", w->ref->subdir);
-    return store_snapshot_add(w->repo->store, rel, ret, e);
+    if (!store_snapshot_add(w->repo->store, rel, ret, e))
+        return false;
+    store_describe(
+        w->repo->store, *ret, "source.git.checkout",
+        arena_printf(w->a, "%s#%s", git_masked(w->a, w->ref->remote), w->commit->commit));
+    return true;
 }
 
 static bool checkout(GitRepo *repo, Arena *a, const GitRef *r, const GitCommit *c, SnapshotId *ret,

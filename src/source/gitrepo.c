@@ -100,6 +100,8 @@ bool git_repo_open(Store *s, Arena *a, const GitRef *r, const GitCommit *c, GitR
     if (!absolute_root(s, a, &repo.root, e))
         return false;
     repo.path = arena_printf(a, "%s/%s/repo", repo.root, repo.dir);
+    if (!store_use(s, repo.dir, git_masked(a, r->remote), e))
+        return false;
     if ((mkdirat(store_dirfd(s), "git", 0700) < 0 && errno != EEXIST) ||
         (mkdirat(store_dirfd(s), repo.dir, 0700) < 0 && errno != EEXIST))
         return err_errno(e, ERR_STORE, "create '%s/%s'", repo.root, repo.dir);

@@ -168,7 +168,7 @@ static bool begin(Store *s, Download *ret, Err *e)
 }
 
 /* Name and time the file, and publish its directory. */
-static bool publish(Download *d, const NetReply *r, SourceFile *file, Err *e)
+static bool publish(Download *d, const NetReply *r, const char *url, SourceFile *file, Err *e)
 {
     int64_t modified = http_time(r->last_modified);
     struct timespec times[2] = {{.tv_sec = modified < 0 ? 0 : modified}};
@@ -184,6 +184,7 @@ static bool publish(Download *d, const NetReply *r, SourceFile *file, Err *e)
     file->mtime = st.st_mtime; /* what the file system could keep of it */
     if (!store_snapshot_add(d->store, d->tmp, &file->snapshot, e))
         return false;
+    store_describe(d->store, file->snapshot, "source.http", url);
     *d->tmp = 0;
     return true;
 }
@@ -227,8 +228,8 @@ static bool take(Download *d, Arena *a, const SourceHttp *req, const NetReply *r
     k.file.digest = r->digest;
     k.file.size = r->size;
     if (!check(req, &r->digest, e) || !have_already(d->store, a, req, r, &k.file, &have, e) ||
-        (!have && !publish(d, r, &k.file, e)) || !remember(d->store, req, NULL, &k, e) ||
-        !remember(d->store, req, &k.file.digest, &k, e))
+        (!have && !publish(d, r, net_mask_url(a, req->url), &k.file, e)) ||
+        !remember(d->store, req, NULL, &k, e) || !remember(d->store, req, &k.file.digest, &k, e))
         return false;
     *ret = k;
     return true;

@@ -115,8 +115,10 @@ static bool context_snapshot(StepWork *w, const PlanMount *m, StepSource *s, Sna
             return true;
     }
     scoped(upper) Upper up = {.dirfd = -1};
-    return copy_out(w, m, s, &up, e) && upper_commit(&up, ret, e) &&
-           store_memo_put(w->env->store, &key, ret, sizeof *ret, e);
+    if (!copy_out(w, m, s, &up, e) || !upper_commit(&up, ret, e))
+        return false;
+    store_describe(w->env->store, *ret, "source.local", source_place(w, &m->source));
+    return store_memo_put(w->env->store, &key, ret, sizeof *ret, e);
 }
 
 static bool bind(StepWork *w, const PlanMount *m, StepSource *s, SandboxMount *out, Err *e)
@@ -264,6 +266,8 @@ static bool take_cache(StepWork *w, const PlanMount *m, StepSource *s, unsigned 
     char dir[STORE_TMP_MAX];
     cache_name(w, m, s, copy, dir);
     *ret_free = true;
+    if (!store_use(store, dir, m->spec.id, e))
+        return false;
     if (mkdirat(store_dirfd(store), "mounts", 0700) < 0 && errno != EEXIST)
         return err_errno(e, ERR_STORE, "create '%s/mounts'", store_path(store));
     if (faccessat(store_dirfd(store), dir, F_OK, 0) < 0 && !make_cache(w, m, s, dir, e))
@@ -315,8 +319,10 @@ static bool cache(StepWork *w, const PlanMount *m, StepSource *s, StepMounts *al
     out->readonly = m->spec.readonly;
     if (!find_cache(w, m, s, all, &out->source, e) || !cache_root(w, m, s, &root, e))
         return false;
-    if (m->source.origin == PLAN_EMPTY) /* `source` without `from` is a part of the cache */
-        out->sub = m->source.path.text;
+    /* `source` without `from` is a part of the cache. */
+    const char *part = path_clean(&w->arena, arena_printf(&w->arena, "/%s", m->source.path.text));
+    if (m->source.origin == PLAN_EMPTY && strcmp(part, "/") != 0)
+        out->sub = part;
     if (root.type != TREE_DIR)
         out->sub = path_base(path_clean(&w->arena, m->source.path.text));
     return true;

@@ -7,7 +7,7 @@
 #include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
-enum { DB_FORMAT = 1, BUSY_MS = 20000 };
+enum { DB_FORMAT = 2, BUSY_MS = 20000 };
 
 static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -28,7 +28,18 @@ static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS tag(name TEXT PRIMARY KEY, image BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS packed(diff_id BLOB NOT NULL, how INTEGER NOT NULL, blob BLOB NOT "
     "NULL,"
-    " size INTEGER NOT NULL, PRIMARY KEY(diff_id, how)) WITHOUT ROWID;";
+    " size INTEGER NOT NULL, PRIMARY KEY(diff_id, how)) WITHOUT ROWID;"
+    /* By the names of keep.h: what is known of a thing besides what it is. */
+    "CREATE TABLE IF NOT EXISTS use(name TEXT PRIMARY KEY, born INTEGER NOT NULL, used INTEGER NOT "
+    "NULL,"
+    " uses INTEGER NOT NULL, size INTEGER, type TEXT, what TEXT) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS doomed(name TEXT PRIMARY KEY, state INTEGER NOT NULL) WITHOUT "
+    "ROWID;"
+    "CREATE INDEX IF NOT EXISTS record_snapshot ON record(snapshot);"
+    "CREATE INDEX IF NOT EXISTS layer_snapshot ON layer(snapshot);"
+    "CREATE INDEX IF NOT EXISTS image_layer_snapshot ON image_layer(snapshot);"
+    "CREATE INDEX IF NOT EXISTS image_layer_diff ON image_layer(diff_id);"
+    "CREATE INDEX IF NOT EXISTS packed_blob ON packed(blob);";
 
 static bool db_err(Store *s, Err *e, const char *what)
 {
@@ -109,7 +120,26 @@ static bool exec(Store *s, const char *sql, Err *e)
     return true;
 }
 
-static bool fact_get(Store *s, const char *name, Buf *ret, Err *e)
+bool db_exec(Store *s, const char *sql, Err *e)
+{
+    pthread_mutex_lock(&s->lock);
+    bool ok = sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK || db_err(s, e, "write");
+    pthread_mutex_unlock(&s->lock);
+    return ok;
+}
+
+bool db_number(Store *s, const char *sql, int64_t *ret, Err *e)
+{
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, sql, &q, e) || !db_row(&q, &row, e))
+        return false;
+    if (row)
+        *ret = db_int(&q, 0);
+    return true;
+}
+
+bool db_fact_get(Store *s, const char *name, Buf *ret, Err *e)
 {
     bool row;
     scoped(stmt) Stmt q = {0};
@@ -123,7 +153,7 @@ static bool fact_get(Store *s, const char *name, Buf *ret, Err *e)
     return true;
 }
 
-static bool fact_put(Store *s, const char *name, const char *value, Err *e)
+bool db_fact_put(Store *s, const char *name, const char *value, Err *e)
 {
     scoped(stmt) Stmt q = {0};
     if (!db_begin(s, "INSERT OR REPLACE INTO fact VALUES(?, ?)", &q, e))
@@ -138,10 +168,10 @@ static bool check_owners(Store *s, const char *owners, Err *e)
     scoped(buf) Buf have = BUF_INIT;
     if (!owners)
         return true;
-    if (!fact_get(s, "owners", &have, e))
+    if (!db_fact_get(s, "owners", &have, e))
         return false;
     if (!have.len)
-        return fact_put(s, "owners", owners, e);
+        return db_fact_put(s, "owners", owners, e);
     if (!strcmp(have.ptr, owners))
         return true;
     return err_set(
@@ -171,7 +201,7 @@ static bool set_up(Store *s, Err *e)
     if (flock(s->dirfd, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s'", s->path);
     bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
-              exec(s, "PRAGMA user_version=1; COMMIT", e);
+              exec(s, "PRAGMA user_version=2; COMMIT", e);
     (void)flock(s->dirfd, LOCK_UN);
     return ok;
 }

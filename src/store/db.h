@@ -7,7 +7,18 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
+#include "base/map.h"
 #include "store/store.h"
+
+/* Something this process uses; the lease on it is a line in our lock file. */
+typedef struct Use {
+    const char *name; /* see keep.h */
+    bool leased;
+    bool fresh;    /* made by this process, so its size is not known yet */
+    bool in_place; /* a directory that changes: its size is taken anew after each use */
+    uint64_t size; /* once known */
+    const char *type, *what;
+} Use;
 
 struct Store {
     char *path;
@@ -18,7 +29,19 @@ struct Store {
     sqlite3 *db;
     pthread_mutex_t
         lock; /* one statement at a time: the connection is shared by the pool's threads */
+    /* Leases, under the lock. */
+    int leasefd; /* our file below leases/; -1 until the first lease */
+    off_t lease_end;
+    Arena arena;
+    Use *uses;
+    size_t nuse, use_cap;
+    Map use_of;           /* name -> index in uses */
+    sqlite3_stmt *doomed; /* asks whether a name is being collected */
+    bool looks;           /* this process only looks: it takes no leases */
 };
+
+/* store_own - have a directory of our own below tmp/; s->lock is held. */
+NODISCARD bool store_own(Store *s, Err *e);
 
 NODISCARD bool db_open(Store *s, const char *owners, Err *e);
 
@@ -39,6 +62,13 @@ static inline void scoped_stmt_done(Stmt *q)
 {
     db_end(q);
 }
+
+/* db_exec - statements without parameters and rows. */
+NODISCARD bool db_exec(Store *s, const char *sql, Err *e);
+/* db_number - the first column of the first row; *ret is left alone without a row. */
+NODISCARD bool db_number(Store *s, const char *sql, int64_t *ret, Err *e);
+NODISCARD bool db_fact_get(Store *s, const char *name, Buf *ret, Err *e);
+NODISCARD bool db_fact_put(Store *s, const char *name, const char *value, Err *e);
 
 void db_bind_digest(Stmt *q, int i, const Digest *d);
 void db_bind_text(Stmt *q, int i, const char *s);

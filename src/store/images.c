@@ -4,7 +4,7 @@
 #include <sys/file.h>
 
 #include "base/fs.h"
-#include "store/db.h"
+#include "store/keep.h"
 
 static bool put_image_row(Store *s, const StoreImage *img, Err *e)
 {
@@ -81,8 +81,9 @@ static bool same_layers(Store *s, const StoreImage *img, bool *ret, Err *e)
 
 bool store_image_put(Store *s, const StoreImage *img, Err *e)
 {
-    bool have, same = false;
-    if (!have_image_row(s, &img->id, &have, e) || (have && !same_layers(s, img, &same, e)))
+    bool have, same = false, gone;
+    if (!lease_image(s, &img->id, &gone, e) || !have_image_row(s, &img->id, &have, e) ||
+        (have && !same_layers(s, img, &same, e)))
         return false;
     if (same) /* a build that changed nothing writes nothing */
         return true;
@@ -96,6 +97,9 @@ bool store_image_put(Store *s, const StoreImage *img, Err *e)
 bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool *ret_found, Err *e)
 {
     StoreImage img = {.id = *id};
+    bool packed, gone;
+    if (!lease_image(s, id, &gone, e))
+        return false;
     {
         bool row;
         scoped(stmt) Stmt q = {0};
@@ -104,13 +108,17 @@ bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool
         db_bind_digest(&q, 1, id);
         if (!db_row(&q, &row, e))
             return false;
-        *ret_found = row && store_has_blob(s, id);
-        if (!*ret_found)
+        *ret_found = row;
+        if (!row)
             return true;
         img.created = db_int(&q, 0);
         img.size = (uint64_t)db_int(&q, 1);
-        img.packed = db_digest(&q, 2, &img.manifest);
+        packed = db_digest(&q, 2, &img.manifest);
     }
+    img.packed = packed;
+    *ret_found = store_has_blob(s, id);
+    if (!*ret_found)
+        return true;
     if (!read_layers(s, a, &img, e))
         return false;
     *ret = img;
@@ -128,19 +136,6 @@ bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint
     return db_run(&q, e);
 }
 
-bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
-{
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s,
-                  "INSERT INTO tag VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET image = ?2 "
-                  "WHERE image IS NOT ?2",
-                  &q, e))
-        return false;
-    db_bind_text(&q, 1, name);
-    db_bind_digest(&q, 2, id);
-    return db_run(&q, e);
-}
-
 static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, Err *e)
 {
     bool row;
@@ -152,6 +147,54 @@ static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, E
         return false;
     *ret_found = row && db_digest(&q, 0, ret);
     return true;
+}
+
+bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
+{
+    Digest before;
+    bool had;
+    if (!find_tag(s, name, &before, &had, e))
+        return false;
+    if (had && digest_eq(&before, id)) /* a build that changed nothing writes nothing */
+        return true;
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "INSERT OR REPLACE INTO tag VALUES(?, ?)", &q, e))
+            return false;
+        db_bind_text(&q, 1, name);
+        db_bind_digest(&q, 2, id);
+        if (!db_run(&q, e))
+            return false;
+    }
+    /* What the tag meant before may be cache from now on. */
+    return !had || store_cache_unknown(s, e);
+}
+
+bool store_untag(Store *s, const char *name, bool *ret_last, Err *e)
+{
+    Digest id;
+    bool had, more = false;
+    *ret_last = false;
+    if (!find_tag(s, name, &id, &had, e) || !had)
+        return e->kind == ERR_NONE;
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "DELETE FROM tag WHERE name = ?", &q, e))
+            return false;
+        db_bind_text(&q, 1, name);
+        if (!db_run(&q, e))
+            return false;
+    }
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "SELECT 1 FROM tag WHERE image = ?", &q, e))
+            return false;
+        db_bind_digest(&q, 1, &id);
+        if (!db_row(&q, &more, e))
+            return false;
+    }
+    *ret_last = !more;
+    return store_cache_unknown(s, e);
 }
 
 /* An ID's first digits, if they mean one image. */

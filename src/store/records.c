@@ -4,18 +4,23 @@
 #include <errno.h>
 
 #include "base/fs.h"
-#include "store/db.h"
+#include "store/keep.h"
 
 void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX])
 {
     (void)snprintf(out, STORE_TMP_MAX, "snapshots/%llu", (unsigned long long)id);
 }
 
-bool store_snapshot_exists(const Store *s, SnapshotId id)
+bool store_snapshot_exists(Store *s, SnapshotId id)
 {
     char path[STORE_TMP_MAX];
+    Err ignored = ERR_INIT;
+    bool gone;
+    if (id == 0)
+        return true;
     store_snapshot_path(id, path);
-    return id == 0 || faccessat(s->dirfd, path, F_OK, 0) == 0;
+    return lease_snapshot(s, id, false, &gone, &ignored) && !gone &&
+           faccessat(s->dirfd, path, F_OK, 0) == 0;
 }
 
 static bool snapshot_row(Store *s, SnapshotId *ret, Err *e)
@@ -30,7 +35,8 @@ static bool snapshot_row(Store *s, SnapshotId *ret, Err *e)
 static bool snapshot_ready(Store *s, SnapshotId id, Err *e)
 {
     scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "UPDATE snapshot SET done = 1 WHERE id = ?", &q, e))
+    /* A collection that began before our lease may have taken the row of what was not there yet. */
+    if (!db_begin(s, "INSERT OR REPLACE INTO snapshot(id, done) VALUES(?, 1)", &q, e))
         return false;
     db_bind_int(&q, 1, (int64_t)id);
     return db_run(&q, e);
@@ -41,8 +47,11 @@ bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e)
     char path[STORE_TMP_MAX];
     SnapshotId id;
     for (;;) {
-        if (!snapshot_row(s, &id, e))
+        bool gone;
+        if (!snapshot_row(s, &id, e) || !lease_snapshot(s, id, true, &gone, e))
             return false;
+        if (gone)
+            continue;
         store_snapshot_path(id, path);
         if (renameat(s->dirfd, tmp, s->dirfd, path) == 0)
             break;
@@ -59,17 +68,21 @@ bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e)
 
 bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret_found, Err *e)
 {
+    SnapshotId id = 0;
     bool row;
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "SELECT snapshot FROM layer WHERE diff_id = ?", &q, e))
-        return false;
-    db_bind_digest(&q, 1, diff_id);
-    if (!db_row(&q, &row, e))
-        return false;
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "SELECT snapshot FROM layer WHERE diff_id = ?", &q, e))
+            return false;
+        db_bind_digest(&q, 1, diff_id);
+        if (!db_row(&q, &row, e))
+            return false;
+        id = row ? (SnapshotId)db_int(&q, 0) : 0;
+    }
     /* A directory that somebody removed is as good as never unpacked. */
-    *ret_found = row && store_snapshot_exists(s, (SnapshotId)db_int(&q, 0));
+    *ret_found = row && store_snapshot_exists(s, id);
     if (*ret_found)
-        *ret = (SnapshotId)db_int(&q, 0);
+        *ret = id;
     return true;
 }
 
@@ -87,17 +100,22 @@ bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, bool *ret_f
 {
     bool row;
     StoreRecord r = {0};
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "SELECT result, snapshot, created FROM record WHERE key = ?", &q, e))
-        return false;
-    db_bind_digest(&q, 1, key);
-    if (!db_row(&q, &row, e))
-        return false;
-    if (row) {
-        r.snapshot = (SnapshotId)db_int(&q, 1);
-        r.created = db_int(&q, 2);
-        row = db_digest(&q, 0, &r.result) && store_snapshot_exists(s, r.snapshot);
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "SELECT result, snapshot, created FROM record WHERE key = ?", &q, e))
+            return false;
+        db_bind_digest(&q, 1, key);
+        if (!db_row(&q, &row, e))
+            return false;
+        if (row) {
+            r.snapshot = (SnapshotId)db_int(&q, 1);
+            r.created = db_int(&q, 2);
+            row = db_digest(&q, 0, &r.result);
+        }
     }
+    row = row && store_snapshot_exists(s, r.snapshot);
+    if (row && !r.snapshot)
+        note_use(s, 'r', key);
     *ret_found = row;
     if (row)
         *ret = r;
@@ -114,7 +132,12 @@ bool store_record_put(Store *s, const Digest *key, const StoreRecord *r, const c
     db_bind_int(&q, 3, (int64_t)r->snapshot);
     db_bind_int(&q, 4, r->created);
     db_bind_text(&q, 5, inputs);
-    return db_run(&q, e);
+    if (!db_run(&q, e))
+        return false;
+    db_end(&q);
+    if (!r->snapshot)
+        note_use(s, 'r', key);
+    return true;
 }
 
 bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e)
@@ -127,6 +150,9 @@ bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err 
         return false;
     if (*ret_found)
         buf_add(ret, sqlite3_column_blob(q.st, 0), (size_t)sqlite3_column_bytes(q.st, 0));
+    db_end(&q);
+    if (*ret_found)
+        note_use(s, 'k', key);
     return true;
 }
 
@@ -138,7 +164,11 @@ bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Er
     db_bind_digest(&q, 1, key);
     /* A zero-length blob is bound by address, for NULL would bind SQL's NULL. */
     sqlite3_bind_blob(q.st, 2, n ? bytes : "", (int)n, SQLITE_TRANSIENT);
-    return db_run(&q, e);
+    if (!db_run(&q, e))
+        return false;
+    db_end(&q);
+    note_use(s, 'k', key);
+    return true;
 }
 
 bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *ret,
@@ -146,17 +176,22 @@ bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *
 {
     bool row;
     Digest blob;
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "SELECT blob, size FROM packed WHERE diff_id = ? AND how = ?", &q, e))
-        return false;
-    db_bind_digest(&q, 1, diff_id);
-    db_bind_int(&q, 2, how);
-    if (!db_row(&q, &row, e))
-        return false;
-    *ret_found = row && db_digest(&q, 0, &blob) && store_has_blob(s, &blob);
+    uint64_t size = 0;
+    {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "SELECT blob, size FROM packed WHERE diff_id = ? AND how = ?", &q, e))
+            return false;
+        db_bind_digest(&q, 1, diff_id);
+        db_bind_int(&q, 2, how);
+        if (!db_row(&q, &row, e))
+            return false;
+        row = row && db_digest(&q, 0, &blob);
+        size = row ? (uint64_t)db_int(&q, 1) : 0;
+    }
+    *ret_found = row && store_has_blob(s, &blob);
     if (*ret_found) {
         *ret = blob;
-        *ret_size = (uint64_t)db_int(&q, 1);
+        *ret_size = size;
     }
     return true;
 }

@@ -9,7 +9,7 @@
 #include <sys/vfs.h>
 
 #include "base/fs.h"
-#include "store/db.h"
+#include "store/keep.h"
 
 enum { SMALL_BLOB_MAX = 4 << 20 };
 
@@ -71,7 +71,7 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
     scoped(store) Store *s = calloc(1, sizeof *s);
     if (!s || !(s->path = strdup(path)))
         die_nomem();
-    s->dirfd = s->lockfd = -1;
+    s->dirfd = s->lockfd = s->leasefd = -1;
     pthread_mutex_init(&s->lock, NULL);
     bool fresh = access(path, F_OK) < 0;
     if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
@@ -96,7 +96,12 @@ void store_done(Store *s)
         (void)fs_remove_tree(s->dirfd, s->owner, &ignored); /* best effort: the next build sweeps */
         close(s->lockfd);
     }
+    sqlite3_finalize(s->doomed);
     sqlite3_close(s->db);
+    map_done(&s->use_of);
+    arena_done(&s->arena);
+    if (s->leasefd >= 0)
+        close(s->leasefd);
     if (s->dirfd >= 0)
         close(s->dirfd);
     pthread_mutex_destroy(&s->lock);
@@ -117,9 +122,11 @@ int store_dirfd(const Store *s)
 /* ---- tmp ---- */
 
 /* Our own directory below tmp/, with a lock that dies with us. */
-static bool make_owner(Store *s, Err *e)
+bool store_own(Store *s, Err *e)
 {
     char lock[STORE_TMP_MAX + 8], fresh[STORE_TMP_MAX];
+    if (s->lockfd >= 0)
+        return true;
     for (unsigned i = 0;; i++) {
         /* Made and locked under a name the sweep does not look at, so that it never sees it
          * unlocked. */
@@ -153,7 +160,7 @@ static bool make_owner(Store *s, Err *e)
 bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *e)
 {
     pthread_mutex_lock(&s->lock);
-    bool ok = s->lockfd >= 0 || make_owner(s, e);
+    bool ok = store_own(s, e);
     if (ok)
         (void)snprintf(out, STORE_TMP_MAX, "%.60s/%.20s-%u", s->owner, what, s->ntmp++);
     pthread_mutex_unlock(&s->lock);
@@ -187,12 +194,17 @@ void store_sweep(Store *s)
     Err ignored = ERR_INIT;
     if (fd < 0 || !fs_list(&a, fd, &names, &ignored))
         return;
+    bool any = false;
     for (size_t i = 0; i < names.n; i++) {
         Err once = ERR_INIT;
-        if (str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : owner_dead(s, names.v[i]))
-            (void)fs_remove_tree(fd, names.v[i],
-                                 &once); /* best effort: the next sweep tries again */
+        if (!(str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : owner_dead(s, names.v[i])))
+            continue;
+        (void)fs_remove_tree(fd, names.v[i], &once); /* best effort: the next sweep tries again */
+        any = true;
     }
+    /* The dead did not say what they added. */
+    if (any)
+        (void)!store_cache_unknown(s, &ignored);
 }
 
 /* ---- blobs ---- */
@@ -204,11 +216,13 @@ static void blob_path(const Digest *d, char out[static 96])
     (void)snprintf(out, 96, "blobs/sha256/%s", hex);
 }
 
-bool store_has_blob(const Store *s, const Digest *d)
+bool store_has_blob(Store *s, const Digest *d)
 {
     char path[96];
+    Err ignored = ERR_INIT;
+    bool gone;
     blob_path(d, path);
-    return faccessat(s->dirfd, path, R_OK, 0) == 0;
+    return lease_blob(s, d, &gone, &ignored) && !gone && faccessat(s->dirfd, path, R_OK, 0) == 0;
 }
 
 bool store_open_blob(const Store *s, const Digest *d, int *ret_fd, uint64_t *ret_size, Err *e)
@@ -273,7 +287,16 @@ bool blob_write(BlobWriter *w, const void *bytes, size_t n, Err *e)
 bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
 {
     char path[96];
+    struct stat st;
+    bool gone;
     blob_path(name, path);
+    /* From here on no collection takes it; what one took before is replaced. */
+    if (!lease_blob(w->store, name, &gone, e)) {
+        blob_abort(w);
+        return false;
+    }
+    if (fstat(w->fd, &st) == 0)
+        lease_blob_size(w->store, name, (uint64_t)st.st_blocks * 512);
     if (renameat(w->store->dirfd, w->tmp, w->store->dirfd, path) < 0) {
         err_errno(e, ERR_STORE, "rename to '%s/%s'", w->store->path, path);
         blob_abort(w);

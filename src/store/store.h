@@ -7,10 +7,12 @@
  * last: a row exists only if what it names does.
  *
  *   oci-layout, index.json, blobs/sha256/<hex>   a valid OCI image layout; index.json lists packed
- * images meta.db                                      SQLite, WAL snapshots/<id> what one layer or
- * step wrote, overlay form tmp/<pid>-<n>/                               unfinished work; `lock`
- * inside is held by its owner logs/                                        output of steps that
- * failed
+ *                                              images
+ *   meta.db                                    SQLite, WAL
+ *   snapshots/<id>                             what one layer or step wrote, overlay form
+ *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
+ *   leases/<n>                                 what one process uses; held by it (keep.h)
+ *   logs/                                      output of steps that failed
  *
  * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
  */
@@ -67,7 +69,8 @@ typedef struct BlobWriter {
     uint64_t size;
 } BlobWriter;
 
-bool store_has_blob(const Store *s, const Digest *d);
+/* store_has_blob - whether it is there; then it stays until this process ends. */
+bool store_has_blob(Store *s, const Digest *d);
 /*
  * store_open_blob - open a stored blob for reading; the caller closes it.
  * Fails with ERR_STORE when it is absent. Source: OCI image-layout 1.1, "Blobs".
@@ -98,8 +101,8 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX]);
 /* store_snapshot_add - publish the finished directory `tmp` (relative to store_dirfd()) as a
  * snapshot. */
 NODISCARD bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e);
-/* store_snapshot_exists - whether its directory is there. */
-bool store_snapshot_exists(const Store *s, SnapshotId id);
+/* store_snapshot_exists - whether its directory is there; then it stays until this process ends. */
+bool store_snapshot_exists(Store *s, SnapshotId id);
 
 /* The snapshot that holds an unpacked layer. */
 NODISCARD bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret_found,
@@ -178,5 +181,116 @@ NODISCARD bool store_packed_get(Store *s, const Digest *diff_id, Compression how
                                 uint64_t *ret_size, bool *ret_found, Err *e);
 NODISCARD bool store_packed_put(Store *s, const Digest *diff_id, Compression how,
                                 const Digest *blob, uint64_t size, Err *e);
+
+/* ---- what is kept, and what goes ---- */
+
+/* What a thing in the store is, in the words of `docker buildx du` where it has any. */
+typedef struct StoreItem {
+    const char *id;   /* for people: "s12", "sha256:...", "mounts/..." */
+    const char *name; /* the store's own; see store/keep.h */
+    const char *type; /* image, layer, regular, exec.cachemount, source.git.checkout, source.git,
+                         source.http, source.local, blob, internal */
+    const char *what; /* what made it; never NULL */
+    uint64_t size;    /* bytes on the disk */
+    int64_t created, used; /* seconds since the epoch; 0: not known */
+    uint64_t uses;
+    bool in_use;         /* by a process that runs now */
+    bool needed;         /* by an image with a tag, which would lose it */
+    bool shared;         /* it belongs to an image with a tag */
+    bool mutable;        /* changes in place */
+    const char *with[2]; /* names of what goes with it */
+} StoreItem;
+
+typedef enum StoreItemsFlags {
+    STORE_MEASURE = 1 << 0, /* take all sizes anew instead of trusting those of immutable things */
+} StoreItemsFlags;
+
+/* store_item_idle - whether it may be dropped: neither in use, nor needed, nor the store's own.
+ *   all  also what an image with a tag can have again, as the unpacked form of its layers */
+bool store_item_idle(const StoreItem *it, bool all);
+
+/*
+ * store_items - everything in the store, each byte counted once: the sizes' sum is what `du` says.
+ *
+ * Oldest use first. With STORE_MEASURE the mode's namespaces must be entered. Takes no lock and no
+ * lease. Fails with ERR_STORE.
+ */
+NODISCARD bool store_items(Store *s, Arena *a, unsigned flags, StoreItem **ret, size_t *ret_n,
+                           Err *e);
+
+/*
+ * store_drop - let go of items. What is in use by now, or needed by a tag that stays, stays;
+ * ret_gone has one flag an item. Needs the namespaces; other processes may go on beside it.
+ */
+NODISCARD bool store_drop(Store *s, const StoreItem *const *items, size_t n, bool *ret_gone,
+                          Err *e);
+/* store_drop_memos - forget memos that were not used since `before`. */
+NODISCARD bool store_drop_memos(Store *s, int64_t before, uint64_t *ret_n, Err *e);
+
+/*
+ * store_untag - take a name from its image. *ret_last: it was the last one.
+ */
+NODISCARD bool store_untag(Store *s, const char *name, bool *ret_last, Err *e);
+
+/*
+ * store_remove_image - drop an image that has no tag, with its layers that no other image has.
+ *   ret_gone  false: a running process uses it, or it has a tag again
+ * What steps wrote stays as cache. Needs the namespaces.
+ */
+NODISCARD bool store_remove_image(Store *s, const Digest *id, bool *ret_gone, Err *e);
+
+/* store_just_looks - this process only looks: it leases nothing, and writes down no use. */
+void store_just_looks(Store *s);
+/* store_use - use a directory that changes in place (mounts/<id>, git/<id>) until this process
+ * ends: it is not collected meanwhile. Call it before looking whether the directory is there.
+ *   what  for listings: the cache's id, the remote */
+NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
+/* store_describe - the type and origin of a snapshot that no step made, for listings. */
+void store_describe(Store *s, SnapshotId id, const char *type, const char *what);
+/* store_note_uses - write down what was used, and when; once at the end of a process, in one
+ * transaction. What this process made is measured, so the namespaces must be entered if it made
+ * anything. */
+NODISCARD bool store_note_uses(Store *s, Err *e);
+
+/* What an automatic collection did. */
+typedef struct StoreGc {
+    uint64_t freed, kept; /* bytes; `kept` is what the cache takes now */
+    size_t n;
+} StoreGc;
+
+/* store_gc_due - whether the cache has grown over `ceiling` bytes; one row is read. */
+bool store_gc_due(Store *s, uint64_t ceiling);
+/*
+ * store_gc - drop what no tag needs, oldest use first, until the cache takes at most `ceiling`.
+ * Another collection that runs already is left to it. Needs the namespaces.
+ */
+NODISCARD bool store_gc(Store *s, uint64_t ceiling, StoreGc *ret, Err *e);
+
+/* ---- check ---- */
+
+/* Something that is wrong with the store. */
+typedef struct StoreFinding {
+    const char *text; /* one line */
+    const char *lost; /* what its repair costs */
+    bool repaired;
+} StoreFinding;
+
+/*
+ * store_check - compare everything in the store with everything else: blobs with their digests,
+ * rows with what they name, index.json with the images.
+ *
+ *   repair  drop what is broken
+ *
+ * What killed processes leave is no finding: it is cleared away first. Needs the namespaces.
+ * Fails with ERR_STORE when the check itself cannot be done.
+ */
+NODISCARD bool store_check(Store *s, Arena *a, bool repair, StoreFinding **ret, size_t *ret_n,
+                           Err *e);
+/* store_bad_snapshot - a snapshot is not what its image says: report it as store_check() does, and
+ * drop it with what stands on it. */
+NODISCARD bool store_bad_snapshot(Store *s, SnapshotId id, Err *e);
+/* store_set_aside - move a database that cannot be opened to meta.db.broken-<time>, so that the
+ * next store_open() begins a new one. */
+NODISCARD bool store_set_aside(const char *path, Err *e);
 
 #endif

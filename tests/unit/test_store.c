@@ -755,6 +755,385 @@ static void processes_that_write_at_once_lose_nothing(void **state)
     store_done(s);
 }
 
+/* ---- what is kept, and what goes ---- */
+
+static SnapshotId add_filled(Store *s, size_t bytes)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    char tmp[STORE_TMP_MAX];
+    SnapshotId id;
+    Err e = ERR_INIT;
+    OK(store_tmp(s, "snap", tmp, &e));
+    make_dir(store_dirfd(s), tmp);
+    while (b.len < bytes)
+        buf_putc(&b, 'x');
+    put(store_dirfd(s), arena_printf(&a, "%s/f", tmp), buf_str(&b));
+    OK(store_snapshot_add(s, tmp, &id, &e));
+    return id;
+}
+
+/* A step of this name that made `bytes`. */
+static SnapshotId add_step(Store *s, const char *name, size_t bytes)
+{
+    scoped(arena) Arena a = {0};
+    Digest key = digest_text_of(name);
+    Err e = ERR_INIT;
+    StoreRecord r = {
+        .result = key, .created = 1700000000, .snapshot = bytes ? add_filled(s, bytes) : 0};
+    OK(store_record_put(s, &key, &r, arena_printf(&a, "key=run 2\narg=1\narg=%s\n", name), &e));
+    return r.snapshot;
+}
+
+static bool has_step(Store *s, const char *name)
+{
+    StoreRecord r;
+    Digest key = digest_text_of(name);
+    bool found;
+    Err e = ERR_INIT;
+    OK(store_record_get(s, &key, &r, &found, &e));
+    return found;
+}
+
+/* Leases end with a process, and here that is a closed store. */
+static void reopen(Fixture *f)
+{
+    Err e = ERR_INIT;
+    OK(store_note_uses(f->s, &e));
+    store_done(f->s);
+    f->s = open_store(f->path, "root");
+}
+
+static const StoreItem *item(Store *s, Arena *a, const char *what)
+{
+    StoreItem *v = NULL;
+    size_t n = 0;
+    Err e = ERR_INIT;
+    OK(store_items(s, a, STORE_MEASURE, &v, &n, &e));
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(v[i].what, what))
+            return &v[i];
+    return NULL;
+}
+
+static bool drop_one(Store *s, const StoreItem *it)
+{
+    bool gone;
+    Err e = ERR_INIT;
+    OK(store_drop(s, &it, 1, &gone, &e));
+    return gone;
+}
+
+static size_t count_findings(Store *s, bool repair)
+{
+    scoped(arena) Arena a = {0};
+    StoreFinding *v = NULL;
+    size_t n = 0;
+    Err e = ERR_INIT;
+    OK(store_check(s, &a, repair, &v, &n, &e));
+    for (size_t i = 0; i < n; i++)
+        print_message("%s\n", v[i].text);
+    return n;
+}
+
+static void a_dropped_step_takes_its_rows_and_files_with_it(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    char path[STORE_TMP_MAX];
+
+    (void)state;
+    fixture_init(&f);
+    store_snapshot_path(add_step(f.s, "one", 100000), path);
+    add_step(f.s, "two", 0);
+    reopen(&f);
+    const StoreItem *one = item(f.s, &a, "RUN one"), *two = item(f.s, &a, "RUN two");
+    assert_non_null(one);
+    assert_true(one->size >= 100000 && !one->in_use && store_item_idle(one, false));
+    assert_int_equal(two->size, 0);
+    assert_true(drop_one(f.s, one));
+    assert_true(drop_one(f.s, two));
+    assert_false(has_step(f.s, "one") || has_step(f.s, "two"));
+    assert_false(exists(store_dirfd(f.s), path));
+    assert_int_equal(count_tmp(f.s), 0);
+    assert_int_equal(count_findings(f.s, false), 0);
+}
+
+static void what_a_living_process_uses_stays_until_it_ends(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    int in[2], out[2], status;
+    char c;
+
+    (void)state;
+    fixture_init(&f);
+    add_step(f.s, "used", 10);
+    add_step(f.s, "idle", 10);
+    reopen(&f);
+    const StoreItem *used = item(f.s, &a, "RUN used"), *idle = item(f.s, &a, "RUN idle");
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(pipe(out), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        Store *s = open_store(f.path, "root");
+        close(in[1]);
+        (void)!write(out[1], has_step(s, "used") ? "y" : "n", 1);
+        (void)!read(in[0], &c, 1);
+        _exit(0); /* as after kill -9 */
+    }
+    close(in[0]);
+    assert_int_equal(read(out[0], &c, 1), 1);
+    assert_int_equal(c, 'y');
+    assert_true(item(f.s, &a, "RUN used")->in_use);
+    assert_false(drop_one(f.s, used)); /* it was idle when it was listed */
+    assert_true(drop_one(f.s, idle));
+    close(in[1]);
+    assert_true(waitpid(pid, &status, 0) == pid);
+    assert_false(item(f.s, &a, "RUN used")->in_use);
+    assert_true(drop_one(f.s, used));
+    close(out[0]);
+    close(out[1]);
+}
+
+static void what_a_tag_needs_stays_and_an_untagged_image_goes_with_its_step(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    bool last, found;
+    StoreImage got;
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    StoreLayer layer = {
+        .diff_id = digest_text_of("l"), .snapshot = add_step(f.s, "made", 10), .times = "keep"};
+    StoreImage img = {.id = put_text(f.s, "{image}"), .layers = &layer, .nlayer = 1};
+    OK(store_image_put(f.s, &img, &e));
+    OK(store_tag(f.s, "docker.io/library/app:latest", &img.id, &e));
+    reopen(&f);
+    const StoreItem *made = item(f.s, &a, "RUN made");
+    assert_true(made->needed && made->shared && !store_item_idle(made, true));
+    assert_false(drop_one(f.s, made));
+    assert_true(item(f.s, &a, "docker.io/library/app:latest")->size > 0);
+    OK(store_untag(f.s, "docker.io/library/app:latest", &last, &e));
+    assert_true(last);
+    made = item(f.s, &a, "RUN made");
+    assert_true(store_item_idle(made, false));
+    assert_true(drop_one(f.s, made));
+    OK(store_image_get(f.s, &a, &img.id, &got, &found, &e));
+    assert_false(found);
+    assert_false(store_has_blob(f.s, &img.id));
+    assert_int_equal(count_findings(f.s, false), 0);
+}
+
+static void the_ceiling_drops_the_longest_unused(void **state)
+{
+    static const char *const NAMES[] = {"a", "b", "c", "d"};
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    StoreGc gc;
+    sqlite3 *db;
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    for (size_t i = 0; i < NELEM(NAMES); i++)
+        add_step(f.s, NAMES[i], 1000000);
+    reopen(&f);
+    assert_true(store_gc_due(f.s, 100000000)); /* nobody has counted yet */
+    OK(store_gc(f.s, 100000000, &gc, &e));
+    assert_int_equal(gc.n, 0);
+    assert_true(gc.kept >= 4000000 && gc.kept < 4100000);
+    assert_false(store_gc_due(f.s, 100000000));
+    assert_true(store_gc_due(f.s, 3900000));
+    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE use SET used = used - CASE name WHEN 's3' THEN 900 "
+                                  "WHEN 's1' THEN 800 ELSE 10 END",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    OK(store_gc(f.s, 2500000, &gc, &e));
+    assert_int_equal(gc.n, 2);
+    assert_true(gc.kept <= 2500000 && gc.freed >= 2000000);
+    assert_false(store_gc_due(f.s, 2500000));
+    assert_false(has_step(f.s, "a") || has_step(f.s, "c"));
+    assert_true(has_step(f.s, "b") && has_step(f.s, "d"));
+    add_step(f.s, "e", 1000000);
+    OK(store_note_uses(f.s, &e));
+    assert_true(store_gc_due(f.s, 2500000)); /* what was made is counted without looking around */
+}
+
+static void a_directory_in_use_stays_and_is_measured_anew(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    OK(store_use(f.s, "mounts/m", "gocache", &e));
+    make_dir(store_dirfd(f.s), "mounts");
+    make_dir(store_dirfd(f.s), "mounts/m");
+    make_dir(store_dirfd(f.s), "mounts/m/data");
+    OK(store_note_uses(f.s, &e));
+    const StoreItem *m = item(f.s, &a, "gocache");
+    assert_true(m->in_use && m->mutable);
+    assert_string_equal(m->type, "exec.cachemount");
+    assert_false(drop_one(f.s, m));
+    while (b.len < 300000)
+        buf_putc(&b, 'x');
+    put(store_dirfd(f.s), "mounts/m/data/f", buf_str(&b));
+    reopen(&f);
+    m = item(f.s, &a, "gocache");
+    assert_true(m->size >= 300000 && m->size < 400000);
+    assert_true(drop_one(f.s, m));
+    assert_false(exists(store_dirfd(f.s), "mounts/m"));
+}
+
+/* A collection that was killed between its steps, as the database shows it. */
+static void a_killed_collection_is_finished_or_forgotten(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    sqlite3 *db;
+    char one[STORE_TMP_MAX], two[STORE_TMP_MAX];
+
+    (void)state;
+    fixture_init(&f);
+    store_snapshot_path(add_step(f.s, "one", 10), one);
+    store_snapshot_path(add_step(f.s, "two", 10), two);
+    reopen(&f);
+    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "INSERT INTO doomed VALUES('s1', 1), ('s2', 2);"
+                                  "DELETE FROM record WHERE snapshot = 2;"
+                                  "DELETE FROM snapshot WHERE id = 2;"
+                                  "INSERT INTO snapshot VALUES(77, 0)",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_true(has_step(f.s, "one")); /* using it strikes it off the list */
+    assert_int_equal(count_findings(f.s, false), 0);
+    assert_true(exists(store_dirfd(f.s), one));
+    assert_false(exists(store_dirfd(f.s), two));
+    assert_true(has_step(f.s, "one"));
+}
+
+static void a_directory_whose_collection_is_decided_is_made_anew_by_who_wants_it(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    sqlite3 *db;
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    make_dir(store_dirfd(f.s), "mounts");
+    make_dir(store_dirfd(f.s), "mounts/m");
+    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db, "INSERT INTO doomed VALUES('dmounts/m', 2)", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+    OK(store_use(f.s, "mounts/m", "x", &e));
+    assert_false(exists(store_dirfd(f.s), "mounts/m")); /* the old one is out of the way */
+    make_dir(store_dirfd(f.s), "mounts/m");
+    make_dir(store_dirfd(f.s), "mounts/m/data");
+    assert_int_equal(count_findings(f.s, false), 0);
+    assert_true(exists(store_dirfd(f.s), "mounts/m"));
+}
+
+static void damage_is_found_and_repaired(void **state)
+{
+    scoped(fixture) Fixture f;
+    scoped(arena) Arena a = {0};
+    char path[STORE_TMP_MAX], hex[DIGEST_HEX_SIZE];
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    assert_int_equal(count_findings(f.s, false), 0);
+    reopen(&f);
+    store_snapshot_path(add_step(f.s, "lost", 10), path);
+    Digest blob = put_text(f.s, "bytes");
+    digest_hex(&blob, hex);
+    reopen(&f);
+    OK(fs_remove_tree(store_dirfd(f.s), path, &e));
+    put(store_dirfd(f.s), arena_printf(&a, "blobs/sha256/%s", hex), "Bytes");
+    make_dir(store_dirfd(f.s), "snapshots/99");
+    assert_int_equal(count_findings(f.s, false), 3);
+    assert_int_equal(count_findings(f.s, true), 3);
+    assert_int_equal(count_findings(f.s, false), 0);
+    assert_false(exists(store_dirfd(f.s), "snapshots/99"));
+    assert_false(store_has_blob(f.s, &blob));
+}
+
+enum { NCOLLECT = 40 };
+
+/* Make, use and check steps until told to stop; nothing that was found may vanish. */
+static int use_a_lot(const char *path, int who)
+{
+    for (int i = 0; i < NCOLLECT; i++) {
+        scoped(arena) Arena a = {0};
+        Store *s = open_store(path, "root");
+        const char *name = arena_printf(&a, "step %d", (who + i) % 5);
+        char text[16], dir[STORE_TMP_MAX];
+        Digest d, key = digest_text_of(name);
+        StoreRecord r;
+        bool found;
+        Err e = ERR_INIT;
+        if (!store_record_get(s, &key, &r, &found, &e))
+            return 1;
+        if (!found)
+            r.snapshot = add_step(s, name, 10);
+        (void)snprintf(text, sizeof text, "blob %d", i % 3);
+        if (!store_put_blob(s, text, strlen(text), &d, &e))
+            return 2;
+        for (int k = 0; k < 20; k++) {
+            store_snapshot_path(r.snapshot, dir);
+            if (!exists(store_dirfd(s), dir) || !store_has_blob(s, &d))
+                return 3;
+            usleep(200);
+        }
+        if (!store_note_uses(s, &e))
+            return 4;
+        store_done(s);
+    }
+    return 0;
+}
+
+static void collections_beside_processes_take_nothing_they_use(void **state)
+{
+    scoped(fixture) Fixture f;
+    pid_t pids[NWRITER];
+    int left = NWRITER, failed = 0;
+    size_t dropped = 0;
+
+    (void)state;
+    fixture_init(&f);
+    for (int i = 0; i < NWRITER; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0)
+            _exit(use_a_lot(f.path, i));
+    }
+    while (left) {
+        StoreGc gc;
+        Err e = ERR_INIT;
+        int status;
+        OK(store_gc(f.s, 0, &gc, &e));
+        dropped += gc.n;
+        while (left && waitpid(-1, &status, WNOHANG) > 0) {
+            left--;
+            failed += status != 0;
+        }
+    }
+    assert_int_equal(failed, 0);
+    assert_true(dropped > 0);
+    assert_int_equal(count_findings(f.s, false), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -782,6 +1161,15 @@ int main(void)
         cmocka_unit_test(the_published_index_lists_packed_images_by_name),
         cmocka_unit_test(processes_that_make_a_store_at_once_all_have_it),
         cmocka_unit_test(processes_that_write_at_once_lose_nothing),
+        cmocka_unit_test(a_dropped_step_takes_its_rows_and_files_with_it),
+        cmocka_unit_test(what_a_living_process_uses_stays_until_it_ends),
+        cmocka_unit_test(what_a_tag_needs_stays_and_an_untagged_image_goes_with_its_step),
+        cmocka_unit_test(the_ceiling_drops_the_longest_unused),
+        cmocka_unit_test(a_directory_in_use_stays_and_is_measured_anew),
+        cmocka_unit_test(a_killed_collection_is_finished_or_forgotten),
+        cmocka_unit_test(a_directory_whose_collection_is_decided_is_made_anew_by_who_wants_it),
+        cmocka_unit_test(damage_is_found_and_repaired),
+        cmocka_unit_test(collections_beside_processes_take_nothing_they_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
