@@ -3,8 +3,10 @@
  */
 #include "base/str.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <strings.h>
 
 char *buf_reserve(Buf *b, size_t n)
 {
@@ -119,6 +121,28 @@ void str_size(uint64_t bytes, char *out, size_t cap)
         u++;
     }
     (void)snprintf(out, cap, v < 9.995 ? "%.2f %s" : "%.1f %s", v, UNITS[u]);
+}
+
+bool str_ram_size(const char *s, uint64_t *ret)
+{
+    static const char UNITS[] = "bkmgtp";
+    char *end;
+    double scale = 1, v = *s && !isspace((unsigned char)*s) ? strtod(s, &end) : -1;
+    if (!(v >= 0) || end == s || memchr(s, 'x', (size_t)(end - s)))
+        return false;
+    while (*end == ' ')
+        end++;
+    const char *unit = *end ? strchr(UNITS, tolower((unsigned char)*end)) : NULL;
+    if (*end && !unit)
+        return false;
+    for (const char *u = UNITS; unit && u < unit; u++)
+        scale *= 1024;
+    if (unit && *unit != 'b' && (!strcasecmp(end + 1, "b") || !strcasecmp(end + 1, "ib")))
+        end += strlen(end + 1);
+    if ((unit && end[1]) || v * scale >= 9.2e18)
+        return false;
+    *ret = (uint64_t)(v * scale);
+    return true;
 }
 
 bool str_u64(const char *s, uint64_t max, uint64_t *ret)

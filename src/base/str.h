@@ -74,6 +74,11 @@ bool str_ends(const char *s, const char *suffix);
 void str_size(uint64_t bytes, char *out, size_t cap);
 /* str_u64 - the whole of `s` as a decimal number up to `max`. False when it is anything else. */
 bool str_u64(const char *s, uint64_t max, uint64_t *ret);
+/*
+ * str_ram_size - a size as docker takes it: "64m", "1.5GiB", "100"; units are powers of 1024.
+ * False when it is anything else. Source: docker/go-units, RAMInBytes.
+ */
+bool str_ram_size(const char *s, uint64_t *ret);
 
 /* What utf8_rune gives for bytes that are not UTF-8. */
 enum { RUNE_BAD = 0xFFFD };

@@ -28,6 +28,11 @@ static const OptRow ROWS[] = {
     {"ignore-syntax", 0, OPT_BOOL, FIELD(ignore_syntax), NULL,
      "build with this language whatever frontend the file asks for"},
     {"label", 0, OPT_LIST, FIELD(labels), "NAME=VALUE", "label the image; repeatable"},
+    {"network", 0, OPT_STRING, FIELD(network), "default|none|host",
+     "what a RUN without --network has: the caller's network (default, host), or none"},
+    {"allow", 0, OPT_LIST, FIELD(allow), "WORD",
+     "let steps ask for network.host or security.insecure"},
+    SHAPE_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
@@ -41,8 +46,6 @@ static const OptRow ROWS[] = {
      "disk and at least 10 GB)"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
-    {"add-host", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"allow", 0, OPT_REFUSED, 0, NULL, LATER},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
     {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
     {"builder", 0, OPT_REFUSED, 0, NULL, "lighter has no builders to choose from"},
@@ -56,17 +59,14 @@ static const OptRow ROWS[] = {
     {"load", 0, OPT_REFUSED, 0, NULL, LATER},
     {"memory", 'm', OPT_REFUSED, 0, NULL, LATER},
     {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"network", 0, OPT_REFUSED, 0, NULL, "steps have the caller's network; a choice comes later"},
     {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
     {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
     {"pull", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
     {"push", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"shm-size", 0, OPT_REFUSED, 0, NULL, LATER},
     {"squash", 0, OPT_REFUSED, 0, NULL, LATER},
     {"ssh", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"ulimit", 0, OPT_REFUSED, 0, NULL, LATER},
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
@@ -152,7 +152,8 @@ static bool check_options(Build *b, const StrList *operands)
             return err_set(b->e, ERR_USAGE, "--label '%s': expected NAME=VALUE",
                            b->opts->labels.v[i]);
     return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
-           inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b);
+           inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
+           rights_read(b) && shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e);
 }
 
 /* The published frontends of docker/dockerfile, from whatever mirror, or the one built in. */

@@ -6,15 +6,17 @@
 #define CMD_BUILDRUN_H
 
 #include "cmd/cmd.h"
+#include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
 #include "solve/solve.h"
 #include "ui/ui.h"
 
 typedef struct BuildOpts {
-    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache;
-    StrList tags, build_args, contexts, labels, outputs, secrets;
+    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network;
+    StrList tags, build_args, contexts, labels, outputs, secrets, allow;
     bool no_cache, quiet, ignore_syntax;
+    ShapeOpts shape;
 } BuildOpts;
 
 /* A context by what it is given as. */
@@ -77,6 +79,9 @@ void inputs_done(Build *b);
 
 /* secrets_read - the values of --secret; they live in b->arena. Fails with ERR_USAGE. */
 NODISCARD bool secrets_read(Build *b);
+
+/* rights_read - --network and --allow, into the plan's options. Fails with ERR_USAGE. */
+NODISCARD bool rights_read(Build *b);
 
 /* "-o type=oci,dest=PATH[,tar=false]" */
 typedef struct Output {

@@ -8,6 +8,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/shape.h"
 #include "snapshot/snapshot.h"
 #include "source/source.h"
 #include "steps/steps.h"
@@ -16,6 +17,7 @@ typedef struct RunOpts {
     StrList env, volumes;
     const char *workdir, *user, *isolation, *entrypoint, *network;
     bool rm;
+    ShapeOpts shape;
 } RunOpts;
 
 #define FIELD(f) offsetof(RunOpts, f)
@@ -30,8 +32,9 @@ static const OptRow ROWS[] = {
     {"entrypoint", 0, OPT_STRING, FIELD(entrypoint), "PROGRAM",
      "run this instead of the image's entrypoint"},
     {"rm", 0, OPT_BOOL, FIELD(rm), NULL, "accepted: what the command wrote is always dropped"},
-    {"network", 0, OPT_STRING, FIELD(network), "host",
-     "the caller's network, the only one for now"},
+    {"network", 0, OPT_STRING, FIELD(network), "host|none",
+     "the caller's network (the default), or only a loopback interface"},
+    SHAPE_ROWS(RunOpts),
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless or chroot (default auto)"},
     {"detach", 'd', OPT_REFUSED, 0, NULL, "lighter has no daemon that could keep it; use '&'"},
@@ -142,10 +145,12 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     char dir[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     SandboxSpec spec = {.interactive = true};
+    bool no_network = false;
     if (!operands->n)
         return err_set(e, ERR_USAGE, "needs an image");
-    if (o->network && strcmp(o->network, "host") != 0)
-        return err_set(e, ERR_USAGE, "--network=%s: only host is supported yet", o->network);
+    if (!shape_network(o->network, &no_network, e) || !shape_read(a, &o->shape, &spec.shape, e))
+        return false;
+    spec.net = no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
     SandboxMount *volumes = NEW_N(a, SandboxMount, o->volumes.n + 1);
     spec.mounts = volumes;
     for (size_t i = 0; i < o->volumes.n; i++)

@@ -111,28 +111,10 @@ static bool number(Reading *r, const char *key, const char *value, unsigned base
     return true;
 }
 
-/* A size as docker takes it: "64m", "1.5GiB", "100". Source: docker/go-units, RAMInBytes. */
 static bool ram_size(Reading *r, const char *key, const char *value, uint64_t *ret)
 {
-    static const char UNITS[] = "bkmgtp";
-    char *end;
-    double v = *value && !isspace((unsigned char)*value) ? strtod(value, &end) : -1;
-    if (!(v >= 0) || end == value || memchr(value, 'x', (size_t)(end - value)))
-        return err_set(r->e, ERR_DOCKERFILE, "invalid value for %s: %s", key, value);
-    while (*end == ' ')
-        end++;
-    double scale = 1;
-    const char *unit = *end ? strchr(UNITS, tolower((unsigned char)*end)) : NULL;
-    if (*end && !unit)
-        return err_set(r->e, ERR_DOCKERFILE, "invalid value for %s: %s", key, value);
-    for (const char *u = UNITS; unit && u < unit; u++)
-        scale *= 1024;
-    if (unit && *unit != 'b' && (!strcasecmp(end + 1, "b") || !strcasecmp(end + 1, "ib")))
-        end += strlen(end + 1);
-    if ((unit && end[1]) || v * scale >= 9.2e18)
-        return err_set(r->e, ERR_DOCKERFILE, "invalid value for %s: %s", key, value);
-    *ret = (uint64_t)(v * scale);
-    return true;
+    return str_ram_size(value, ret) ||
+           err_set(r->e, ERR_DOCKERFILE, "invalid value for %s: %s", key, value);
 }
 
 static bool key_is(const char *key, const char *a, const char *b, const char *c)

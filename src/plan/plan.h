@@ -31,7 +31,9 @@ typedef struct PlanOpts {
     const char *target; /* stage name or number; NULL: the last */
     const PlanContext *contexts; /* the last of a name counts */
     size_t ncontext;
-    bool any_platform; /* to look at, not to build: no platform is refused */
+    bool any_platform;                       /* to look at, not to build: no platform is refused */
+    bool no_network;                         /* a RUN without a flag of its own has no network */
+    bool allow_network_host, allow_insecure; /* docker's entitlements of these names */
 } PlanOpts;
 
 /* An image the Dockerfile names, resolved by the caller. */

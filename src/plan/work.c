@@ -107,6 +107,20 @@ static bool set_mounts(Cursor *c, PlanRun *run, uint32_t **ret_inputs)
     return true;
 }
 
+/* "default" is what the command line says; docker hands out "host" by an entitlement. */
+static bool set_network(Cursor *c, PlanRun *run)
+{
+    const PlanOpts *o = c->p->opts;
+    const char *asked = c->in->u.command.network;
+    if (asked && !strcmp(asked, "host") && !o->allow_network_host)
+        return df_err(c->p->file, &c->in->src, c->p->e,
+                      "RUN --network=host: network.host is not allowed: a step without the flag "
+                      "uses the machine's network already; '--allow network.host' lets it through");
+    run->no_network =
+        asked && strcmp(asked, "default") != 0 ? !strcmp(asked, "none") : o->no_network;
+    return true;
+}
+
 bool plan_run(Cursor *c)
 {
     Planner *p = c->p;
@@ -133,12 +147,7 @@ bool plan_run(Cursor *c)
     run->env = strlist_copy(a, &st->env);
     run->cwd = st->config.workdir ? st->config.workdir : "/";
     run->user = st->config.user ? st->config.user : "";
-    run->no_network = in->network && !strcmp(in->network, "none");
-    if (in->network && !strcmp(in->network, "host"))
-        return df_err(p->file, &c->in->src, p->e,
-                      "RUN --network=host: network.host is not allowed: a step without the flag "
-                      "uses the machine's network already");
-    if (!set_mounts(c, run, &inputs))
+    if (!set_network(c, run) || !set_mounts(c, run, &inputs))
         return false;
     st->last = planner_add(p, s, st->last, inputs, run->nmount);
     planner_history(p, st,

@@ -211,7 +211,8 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
     bool walled = spec->copied
                       ? chroot_wall(ids.uid == 0, e)
                       : rights_drop_bounding(e) && scope_sockets(e) && rights_filter_calls(e);
-    if (!walled || !become(&ids, e) || !set_caps(e) || !enter_cwd(spec->cwd, e))
+    if (!walled || !ulimits_set(&spec->shape, e) || !become(&ids, e) || !set_caps(e) ||
+        !enter_cwd(spec->cwd, e))
         return false;
     return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);
 }

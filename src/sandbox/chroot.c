@@ -202,6 +202,10 @@ static bool take_charge(Keeper *k, Err *e)
         return err_set(e, ERR_ENV,
                        "--network=none needs a network namespace, which mode chroot does without: "
                        "'lighter doctor' says what gives a better mode");
+    if (k->spec->shape.shm_size)
+        return err_set(e, ERR_ENV,
+                       "--shm-size needs a mount of its own, which mode chroot does without: "
+                       "'lighter doctor' says what gives a better mode");
     sigemptyset(&k->signals);
     for (size_t i = 0; i < NELEM(SIGNALS); i++)
         sigaddset(&k->signals, SIGNALS[i]);

@@ -280,16 +280,14 @@ static bool put_system(Places *p, Err *e)
 
 static bool put_files(Places *p, Err *e)
 {
-    scoped(buf) Buf resolv = BUF_INIT;
+    scoped(buf) Buf resolv = BUF_INIT, text = BUF_INIT;
     Err ignored = ERR_INIT;
     const char *hosts = arena_printf(p->a, "%s/hosts", p->spec->scratch),
                *names = arena_printf(p->a, "%s/resolv.conf", p->spec->scratch);
-    const char *text =
-        arena_printf(p->a, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-                     p->spec->hostname);
+    spec_hosts(p->spec, &text);
     if (!fs_read_file(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &resolv, &ignored))
         buf_done(&resolv); /* a host without name service: the step gets an empty file */
-    return fs_write_file(AT_FDCWD, hosts, text, strlen(text), e) &&
+    return fs_write_file(AT_FDCWD, hosts, text.ptr, text.len, e) &&
            fs_write_file(AT_FDCWD, names, buf_str(&resolv), resolv.len, e) &&
            put(p, (Place){.source = hosts, .lock = -1}, "/etc/hosts", true, e) &&
            put(p, (Place){.source = names, .lock = -1}, "/etc/resolv.conf", true, e);

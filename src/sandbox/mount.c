@@ -8,7 +8,7 @@
 
 /* ---- what every sandbox has ---- */
 
-static bool mount_dev(const Root *r, Err *e)
+static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
 {
     static const char *const NODES[] = {"null", "zero", "full", "random", "urandom", "tty"};
     static const char *const LINKS[][2] = {
@@ -33,10 +33,12 @@ static bool mount_dev(const Root *r, Err *e)
     if (mkdirat(dev, "pts", 0755) < 0 || mkdirat(dev, "shm", 01777) < 0 ||
         mkdirat(dev, "mqueue", 01777) < 0)
         return err_errno(e, ERR_ENV, "create directories in /dev");
+    char shm[64];
+    uint64_t shm_size = spec->shape.shm_size ? spec->shape.shm_size : 64 << 20;
+    (void)snprintf(shm, sizeof shm, "mode=1777,size=%llu", (unsigned long long)shm_size);
     return mount_new(r, "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
                      "newinstance,ptmxmode=0666,mode=0620,gid=5", e) &&
-           mount_new(r, "tmpfs", "/dev/shm", MS_NOSUID | MS_NOEXEC | MS_NODEV,
-                     "mode=1777,size=65536k", e) &&
+           mount_new(r, "tmpfs", "/dev/shm", MS_NOSUID | MS_NOEXEC | MS_NODEV, shm, e) &&
            mount_new(r, "mqueue", "/dev/mqueue", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e);
 }
 
@@ -61,19 +63,18 @@ static bool mount_system(const SandboxSpec *spec, const Root *r, Err *e)
 {
     if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
         return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
-    return mount_dev(r, e) && mount_sys(spec, r, e);
+    return mount_dev(spec, r, e) && mount_sys(spec, r, e);
 }
 
 /* Name resolution is the caller's, hosts are the sandbox's own; both are mounted over, never in the
  * layer. */
 static bool mount_files(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    char hosts[256], path[4200];
-    int n = snprintf(hosts, sizeof hosts,
-                     "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-                     spec->hostname);
+    char path[4200];
+    scoped(buf) Buf hosts = BUF_INIT;
+    spec_hosts(spec, &hosts);
     (void)snprintf(path, sizeof path, "%s/hosts", spec->scratch);
-    if (!fs_write_file(AT_FDCWD, path, hosts, (size_t)n, e) ||
+    if (!fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ||
         !mount_bind(r, path, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
         return false;
     const char *resolv = "/etc/resolv.conf";

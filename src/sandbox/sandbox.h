@@ -120,6 +120,33 @@ typedef enum SandboxNet {
     SANDBOX_NET_NONE, /* its own, with a loopback interface and nothing else */
 } SandboxNet;
 
+/* A limit of the command's process, setrlimit(2). */
+typedef struct SandboxUlimit {
+    int resource;
+    uint64_t soft, hard; /* RLIM_INFINITY: none */
+} SandboxUlimit;
+
+/* What a caller asks for all commands of a build. All zero is docker's default. */
+typedef struct SandboxShape {
+    StrList hosts;     /* lines of /etc/hosts, after the standard ones */
+    uint64_t shm_size; /* of /dev/shm in bytes; 0: 64 MiB */
+    const SandboxUlimit *ulimits;
+    size_t nulimit;
+} SandboxShape;
+
+/*
+ * sandbox_ulimit_parse - "TYPE=SOFT[:HARD]" with docker's types; -1 is no limit.
+ * Fails with ERR_USAGE. Source: docker/go-units, ParseUlimit.
+ */
+NODISCARD bool sandbox_ulimit_parse(Arena *a, const char *text, SandboxUlimit *ret, Err *e);
+/* sandbox_ulimit_text - the same limit, always with both values; in the arena. */
+char *sandbox_ulimit_text(Arena *a, const SandboxUlimit *u);
+/*
+ * sandbox_check_ulimits - whether a child of this process may have these limits; with no other
+ * thread alive. Fails with ERR_ENV, naming the limit and how far it may go.
+ */
+NODISCARD bool sandbox_check_ulimits(const SandboxShape *s, Err *e);
+
 typedef struct SandboxSpec {
     bool in_userns;
     /*
@@ -144,6 +171,7 @@ typedef struct SandboxSpec {
                                    directory comes before what is mounted in it */
     size_t nmount;
     SandboxNet net;
+    SandboxShape shape;
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
 } SandboxSpec;
 

@@ -4,6 +4,7 @@
 #include "sandbox/spec.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "base/fs.h"
 
@@ -28,6 +29,24 @@ static void put_list(Buf *b, const StrList *l)
         put_text(b, l->v[i]);
 }
 
+static void put_u64(Buf *b, uint64_t v)
+{
+    put_u32(b, (uint32_t)(v >> 32));
+    put_u32(b, (uint32_t)v);
+}
+
+static void put_shape(Buf *b, const SandboxShape *s)
+{
+    put_list(b, &s->hosts);
+    put_u64(b, s->shm_size);
+    put_u32(b, (uint32_t)s->nulimit);
+    for (size_t i = 0; i < s->nulimit; i++) {
+        put_u32(b, (uint32_t)s->ulimits[i].resource);
+        put_u64(b, s->ulimits[i].soft);
+        put_u64(b, s->ulimits[i].hard);
+    }
+}
+
 static void put_mount(Buf *b, const SandboxMount *m)
 {
     uint32_t nbyte = m->kind == SANDBOX_FILE ? (uint32_t)m->size : 0;
@@ -37,8 +56,7 @@ static void put_mount(Buf *b, const SandboxMount *m)
     put_text(b, m->source);
     put_list(b, &m->lowers);
     put_text(b, m->sub);
-    put_u32(b, (uint32_t)(m->size >> 32));
-    put_u32(b, (uint32_t)m->size);
+    put_u64(b, m->size);
     put_u32(b, m->mode);
     put_u32(b, m->uid);
     put_u32(b, m->gid);
@@ -80,6 +98,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_text(&b, s->user);
     put_text(&b, s->hostname);
     put_u32(&b, s->net);
+    put_shape(&b, &s->shape);
     put_u32(&b, (uint32_t)s->nmount);
     for (size_t i = 0; i < s->nmount; i++)
         put_mount(&b, &s->mounts[i]);
@@ -112,6 +131,12 @@ static uint32_t get_u32(Cursor *c)
     return v;
 }
 
+static uint64_t get_u64(Cursor *c)
+{
+    uint64_t high = get_u32(c);
+    return high << 32 | get_u32(c);
+}
+
 static const char *get_text(Cursor *c, Arena *a)
 {
     uint32_t n = get_u32(c);
@@ -133,6 +158,24 @@ static StrList get_list(Cursor *c, Arena *a)
     return l;
 }
 
+static SandboxShape get_shape(Cursor *c, Arena *a)
+{
+    SandboxShape s = {0};
+    s.hosts = get_list(c, a);
+    s.shm_size = get_u64(c);
+    uint32_t n = get_u32(c);
+    c->bad = c->bad || n > RLIM_NLIMITS;
+    SandboxUlimit *v = NEW_N(a, SandboxUlimit, RLIM_NLIMITS);
+    for (s.nulimit = 0; s.nulimit < n && !c->bad; s.nulimit++) {
+        SandboxUlimit *u = &v[s.nulimit];
+        u->resource = (int)get_u32(c);
+        u->soft = get_u64(c);
+        u->hard = get_u64(c);
+    }
+    s.ulimits = v;
+    return s;
+}
+
 static SandboxMount get_mount(Cursor *c, Arena *a)
 {
     SandboxMount m = {.kind = get_u32(c)};
@@ -141,8 +184,7 @@ static SandboxMount get_mount(Cursor *c, Arena *a)
     m.source = get_text(c, a);
     m.lowers = get_list(c, a);
     m.sub = get_text(c, a);
-    m.size = (uint64_t)get_u32(c) << 32;
-    m.size |= get_u32(c);
+    m.size = get_u64(c);
     m.mode = get_u32(c);
     m.uid = get_u32(c);
     m.gid = get_u32(c);
@@ -175,6 +217,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.user = get_text(&c, a);
     s.hostname = get_text(&c, a);
     s.net = get_u32(&c);
+    s.shape = get_shape(&c, a);
     s.nmount = get_u32(&c);
     if (c.bad || s.nmount > MAX_MOUNTS)
         return err_set(e, ERR_ENV, "the step's description is damaged");
@@ -186,4 +229,12 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
         return err_set(e, ERR_ENV, "the step's description is damaged");
     *ret = s;
     return true;
+}
+
+void spec_hosts(const SandboxSpec *spec, Buf *out)
+{
+    buf_printf(out, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+               spec->hostname);
+    for (size_t i = 0; i < spec->shape.hosts.n; i++)
+        buf_printf(out, "%s\n", spec->shape.hosts.v[i]);
 }

@@ -31,11 +31,16 @@ typedef struct Report {
 NODISCARD bool spec_write(const SandboxSpec *spec, int *ret_fd, Err *e);
 NODISCARD bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e);
 
+/* spec_hosts - append the text of the step's /etc/hosts. */
+void spec_hosts(const SandboxSpec *spec, Buf *out);
+
 /* sandbox_mount - in the child: mount the root at <scratch>/root and everything in it, then make it
  * "/". */
 NODISCARD bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e);
 /* sandbox_exec - in the command's process: drop rights and execute. Returns only on failure. */
 bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e);
+/* ulimits_set - in the command's process, while it may still raise limits. Fails with ERR_ENV. */
+NODISCARD bool ulimits_set(const SandboxShape *s, Err *e);
 /* report - send one record to the parent; best effort, for nobody else could be told. */
 void report(ReportKind kind, int number, const char *text);
 

@@ -21,6 +21,22 @@ static const char *hostname(const StepWork *w)
     return w->env->hostname ? w->env->hostname : STEP_HOSTNAME;
 }
 
+/* Only what is not the default, so that a build without these options has the key it always had. */
+static void key_shape(StepWork *w)
+{
+    const SandboxShape *s = &w->env->shape;
+    KeyBuilder *k = &w->key_parts;
+    StrList limits = {0};
+    if (s->hosts.n)
+        key_list(k, "host", &s->hosts);
+    if (s->shm_size)
+        key_text(k, "shm", arena_printf(&w->arena, "%llu", (unsigned long long)s->shm_size));
+    for (size_t i = 0; i < s->nulimit; i++)
+        strlist_add(&w->arena, &limits, sandbox_ulimit_text(&w->arena, &s->ulimits[i]));
+    if (limits.n)
+        key_list(k, "ulimit", &limits);
+}
+
 bool run_key(StepWork *w, bool *ret_known, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
@@ -31,6 +47,7 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
     key_text(k, "user", r->user);
     key_text(k, "network", r->no_network ? "none" : "host");
     key_text(k, "hostname", hostname(w));
+    key_shape(w);
     if (r->script)
         key_text(k, "script", r->script_text);
     return mounts_key(w, ret_known, e);
@@ -184,6 +201,7 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .user = r->user,
         .hostname = hostname(w),
         .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
+        .shape = w->env->shape,
     };
     SandboxOutput out = {take, log};
     if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, &mounts, e))

@@ -84,7 +84,7 @@ def test_flags_of_docker_that_are_not_done_yet_are_refused_by_name(bare, command
         refused = bare(command, name + "=x", "busybox", code=2)
         assert refused.error.startswith(f"lighter {command}: {name} is not supported"), name
     if command == "build":
-        assert {"--push", "--platform", "--cache-from", "--network", "--ssh"} <= set(names)
+        assert {"--push", "--platform", "--cache-from"} <= set(names)
 
 
 @pytest.mark.parametrize("args, said", [
