@@ -40,10 +40,12 @@ static const OptRow ROWS[] = {
     {"epoch", 0, OPT_STRING, FIELD(epoch), "N|content",
      "times in new layers: at most N seconds, or all fixed"},
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
-     "auto, root, rootless or chroot (default auto)"},
+     "auto, root, rootless, single or chroot (default auto)"},
     {"max-cache", 0, OPT_STRING, FIELD(max_cache), "SIZE|PERCENT",
      "what may stay in the store that no tag needs (default: LIGHTER_MAX_CACHE, or a tenth of the "
      "disk and at least 10 GB)"},
+    {"owners", 0, OPT_STRING, FIELD(owners), "HOW",
+     "in mode single: full shows commands the owners of files, fast does not (default full)"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -191,8 +193,11 @@ static bool magic_args(Build *b)
 static bool open_store(Build *b)
 {
     SandboxHost host;
+    const char *owners = b->opts->owners;
     if (b->store)
         return true;
+    if (owners && strcmp(owners, "full") != 0 && strcmp(owners, "fast") != 0)
+        return err_set(b->e, ERR_USAGE, "--owners=%s: expected full or fast", owners);
     if (!cmd_store(b->arena, b->opts->isolation ? b->opts->isolation : "auto", &host, &b->store,
                    b->e))
         return false;
@@ -201,6 +206,7 @@ static bool open_store(Build *b)
     b->env.entered = host.mode == MODE_ROOT || host.mode == MODE_CHROOT;
     if (host.mode == MODE_CHROOT)
         b->env.roots = copyroots_new();
+    b->env.fast_owners = host.mode == MODE_SINGLE && owners && !strcmp(owners, "fast");
     return true;
 }
 

@@ -13,7 +13,8 @@
 #include "ui/ui.h"
 
 typedef struct BuildOpts {
-    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network;
+    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
+        *owners;
     StrList tags, build_args, contexts, labels, outputs, secrets, allow;
     bool no_cache, quiet, ignore_syntax;
     ShapeOpts shape;

@@ -1,6 +1,7 @@
 /*
  * cmd/common.c - what several commands do.
  */
+#include "base/owner.h"
 #include "cmd/cmd.h"
 
 bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host, Store **ret, Err *e)
@@ -8,8 +9,10 @@ bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host, Store **r
     const char *path = store_default_path(a);
     if (!isolation)
         return store_open(path, NULL, ret, e);
-    return sandbox_host(isolation, ret_host, e) &&
-           store_open(path, sandbox_owners(a, ret_host), ret, e);
+    if (!sandbox_host(isolation, ret_host, e))
+        return false;
+    owners_remember(ret_host->mode == MODE_SINGLE);
+    return store_open(path, sandbox_owners(a, ret_host), ret, e);
 }
 
 bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e)

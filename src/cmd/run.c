@@ -36,7 +36,7 @@ static const OptRow ROWS[] = {
      "the caller's network (the default), or only a loopback interface"},
     SHAPE_ROWS(RunOpts),
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
-     "auto, root, rootless or chroot (default auto)"},
+     "auto, root, rootless, single or chroot (default auto)"},
     {"detach", 'd', OPT_REFUSED, 0, NULL, "lighter has no daemon that could keep it; use '&'"},
     {"interactive", 'i', OPT_REFUSED, 0, NULL, "stdin is always the caller's"},
     {"tty", 't', OPT_REFUSED, 0, NULL, LATER},

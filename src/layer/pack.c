@@ -8,6 +8,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/owner.h"
 #include "layer/layer.h"
 #include "layer/squeeze.h"
 #include "layer/tarfmt.h"
@@ -203,7 +204,7 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
         node->layer = 0;
         if (fstatat(fd, name, &node->st, AT_SYMLINK_NOFOLLOW) < 0)
             return err_errno(p->e, ERR_STORE, "stat '%s'", node->path);
-        const struct stat *st = &node->st;
+        struct stat *st = &node->st;
         if (S_ISSOCK(st->st_mode))
             continue;
         if (overlay_whiteout(st)) {
@@ -211,11 +212,14 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
                 return false;
             continue;
         }
+        if (!*dir && owners_remembered() && !strcmp(name, OWNER_LINKS))
+            continue;
         if (str_starts(name, ".wh."))
             return err_set(p->e, ERR_STEP,
                            "'/%s': a layer cannot hold a name that begins '.wh.', which means a "
                            "deletion there; rename or remove the file",
                            node->path);
+        owner_read(p->dirfd, node->path, st);
         if (!emit_node(p, node))
             return false;
         if (S_ISDIR(st->st_mode) && !pack_dir(p, arena_strdup(&p->arena, node->path), depth + 1))

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "base/owner.h"
 #include "layer/layer.h"
 
 /* A directory whose time is set when nothing is written into it any more. */
@@ -73,7 +74,7 @@ static bool imply_dir(Unpacker *u, int parent, const char *base, const char *dir
         st = node.st;
     u->implied = u->implied || u->below;
     if (mkdirat(parent, base, 0700) < 0 ||
-        fchownat(parent, base, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        owner_chown(u->dirfd, parent, base, st.st_uid, st.st_gid) < 0 ||
         fchmodat(parent, base, st.st_mode & 07777, 0) < 0)
         return err_errno(u->e, ERR_STORE, "create directory '%s'", dir);
     if (node.exists)
@@ -98,7 +99,7 @@ static bool mark_opaque(Unpacker *u, int parent, const char *name)
 
 static bool own(Unpacker *u, int parent, const char *base, const TarEntry *t)
 {
-    if (fchownat(parent, base, t->uid, t->gid, AT_SYMLINK_NOFOLLOW) == 0)
+    if (owner_chown(u->dirfd, parent, base, t->uid, t->gid) == 0)
         return true;
     if (errno == EINVAL && u->in_userns)
         return err_set(u->e, ERR_ENV,
@@ -188,7 +189,8 @@ static bool put_node(Unpacker *u, int parent, const char *base, const TarEntry *
     if (type == S_IFCHR && t->major == 0 && t->minor == 0)
         return err_set(u->e, ERR_STORE,
                        "'%s' is a device 0:0, which overlayfs takes for a deletion", t->name);
-    if (mknodat(parent, base, type | 0600, type == S_IFIFO ? 0 : makedev(t->major, t->minor)) == 0)
+    dev_t dev = type == S_IFIFO ? 0 : makedev(t->major, t->minor);
+    if (owner_mknod(parent, base, type | 0600, dev) == 0)
         return true;
     /* /dev is mounted over in every step, so its nodes are never seen; the layer's own bytes keep
      * them. */

@@ -23,7 +23,9 @@
 #include <sys/wait.h>
 
 #include "base/fs.h"
+#include "base/owner.h"
 #include "sandbox/chroot.h"
+#include "sandbox/single.h"
 #include "sandbox/spec.h"
 #include "seccomp_program.h"
 
@@ -138,6 +140,8 @@ static bool resolve_user(const SandboxSpec *spec, SandboxIds *ret, Err *e)
 
 static bool become(const SandboxIds *ids, Err *e)
 {
+    if (owners_remembered()) /* the warden answers for who this is */
+        return true;
     gid_t groups[NELEM(ids->groups) + 1];
     groups[0] = ids->gid; /* else a file's "others" bits could be had by leaving the group list */
     for (size_t i = 0; i < ids->ngroup; i++)
@@ -208,9 +212,10 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
         signal(sig, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(0022);
-    bool walled = spec->copied
-                      ? chroot_wall(ids.uid == 0, e)
-                      : rights_drop_bounding(e) && scope_sockets(e) && rights_filter_calls(e);
+    bool walled = spec->copied ? chroot_wall(ids.uid == 0, e)
+                               : rights_drop_bounding(e) && scope_sockets(e) &&
+                                     (!owners_remembered() || warden_enlist(spec, &ids, e)) &&
+                                     rights_filter_calls(e);
     if (!walled || !ulimits_set(&spec->shape, e) || !become(&ids, e) || !set_caps(e) ||
         !enter_cwd(spec->cwd, e))
         return false;
@@ -281,6 +286,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
         fail(&e);
     close(FD_STORE);
     close(FD_SPEC);
+    if (owners_remembered()) /* what the warden has open */
+        (void)syscall(SYS_close_range, FD_NFIXED, ~0U, 0);
     Err made = ERR_INIT;
     if (!fs_mkdirs(AT_FDCWD, spec->cwd,
                    &made)) { /* a file in the way: the command's chdir says so */
@@ -289,12 +296,14 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     if (command == 0) {
         /* The status pipe closes itself at exec, and the rest is for nobody inside. */
         (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
-        (void)syscall(SYS_close_range, FD_STORE, ~0U, 0);
+        (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
         (void)setsid();
         sandbox_exec(a, spec, &e);
         report(REPORT_ERROR, (int)e.kind, e.msg);
         _exit(127);
     }
+    if (owners_remembered())
+        close(FD_WARDEN);
     if (command < 0) {
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
@@ -310,6 +319,7 @@ _Noreturn void sandbox_child_main(void)
 {
     scoped(arena) Arena a = {0};
     SandboxSpec spec;
+    Warden *warden = NULL;
     Err e = ERR_INIT;
     int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 
@@ -335,6 +345,8 @@ _Noreturn void sandbox_child_main(void)
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);
     }
+    if (owners_remembered() && !warden_new(&a, &spec, &warden, &e))
+        fail(&e);
     pid_t init = fork();
     if (init == 0)
         init_main(&a, &spec);
@@ -344,7 +356,9 @@ _Noreturn void sandbox_child_main(void)
     }
     forward_signals(init);
     int status;
-    while (waitpid(init, &status, 0) < 0 && errno == EINTR) {
+    if (warden && !warden_serve(warden, init, &status, &e))
+        fail(&e);
+    while (!warden && waitpid(init, &status, 0) < 0 && errno == EINTR) {
     }
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
 }

@@ -7,7 +7,9 @@
  */
 #include <errno.h>
 
+#include "base/owner.h"
 #include "sandbox/mount.h"
+#include "sandbox/single.h"
 
 typedef struct Extra {
     Arena *a;
@@ -101,10 +103,29 @@ static bool make_upper(const char *path, const StrList *lowers, Err *e)
         return err_errno(e, ERR_STORE, "create '%s'", path);
     if (!lowers->n)
         return true;
-    if (stat(lowers->v[0], &st) < 0 || chown(path, st.st_uid, st.st_gid) < 0 ||
+    if (stat(lowers->v[0], &st) < 0)
+        return err_errno(e, ERR_STORE, "stat '%s'", lowers->v[0]);
+    owner_read(AT_FDCWD, lowers->v[0], &st);
+    if (owner_chown(AT_FDCWD, AT_FDCWD, path, st.st_uid, st.st_gid) < 0 ||
         chmod(path, st.st_mode & 07777) < 0 ||
         utimensat(AT_FDCWD, path, (struct timespec[2]){st.st_atim, st.st_mtim}, 0) < 0)
         return err_errno(e, ERR_STORE, "make '%s' like '%s'", path, lowers->v[0]);
+    return true;
+}
+
+/* Tables of links are not for the step to see. */
+static bool hide_links(const Extra *x, const char *dir, StrList *lowers, Err *e)
+{
+    const char *top = arena_printf(x->a, "%s/hide", dir);
+    StrList all = {0};
+    if (!links_any(AT_FDCWD, lowers))
+        return true;
+    if (!make_upper(top, lowers, e) || !links_hide(AT_FDCWD, top, e))
+        return false;
+    strlist_add(x->a, &all, top);
+    for (size_t i = 0; i < lowers->n; i++)
+        strlist_add(x->a, &all, lowers->v[i]);
+    *lowers = all;
     return true;
 }
 
@@ -117,6 +138,8 @@ static bool mount_overlay(const Extra *x, Err *e)
     Overlay o = {.lowers = &lowers, .userxattr = x->spec->in_userns};
     if (mkdir(dir, 0700) < 0 || mkdir(root, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s'", root);
+    if (!hide_links(x, dir, &lowers, e))
+        return false;
     if (!x->m->readonly) {
         o.upper = arena_printf(x->a, "%s/upper", dir);
         o.work = work;
@@ -160,7 +183,7 @@ static bool write_memory(int fd, const SandboxMount *m, Err *e)
 {
     if (!fs_write_all(fd, m->bytes, m->size, e))
         return false;
-    if (fchown(fd, m->uid, m->gid) < 0)
+    if (owner_fchown(fd, m->uid, m->gid) < 0)
         return errno == EINVAL ? err_set(e, ERR_ENV,
                                          "owner %u:%u is outside the ids this user may use: give "
                                          "the user more in /etc/subuid and /etc/subgid",

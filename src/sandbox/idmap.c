@@ -12,6 +12,8 @@
 
 #include "base/fs.h"
 #include "sandbox/chroot.h"
+#include "sandbox/sandbox.h"
+#include "sandbox/single.h"
 
 enum { SUBID_MAX_SIZE = 4 << 20, MIN_RANGE = 1000 };
 
@@ -105,21 +107,28 @@ bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
     SandboxHost h = {.mode = MODE_ROOT};
     bool any = !strcmp(isolation, "auto");
     bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
+    bool single = !strcmp(isolation, "single");
     if (!strcmp(isolation, "chroot"))
         return chroot_host(ret, e);
-    if (!strcmp(isolation, "single"))
+    if (!any && !single && strcmp(isolation, "root") != 0 && strcmp(isolation, "rootless") != 0)
         return err_set(e, ERR_USAGE,
-                       "--isolation=%s is not supported yet; root, rootless and chroot are",
-                       isolation);
-    if (!any && strcmp(isolation, "root") != 0 && strcmp(isolation, "rootless") != 0)
-        return err_set(e, ERR_USAGE, "--isolation=%s: expected auto, root, rootless or chroot",
+                       "--isolation=%s: expected auto, root, rootless, single or chroot",
                        isolation);
     if (!strcmp(isolation, "root") && !root)
         return err_set(
             e, ERR_ENV,
             "--isolation=root needs root with CAP_SYS_ADMIN; use rootless or run as root");
-    if (!(root && strcmp(isolation, "rootless") != 0) && !rootless_host(&h, e))
-        return any && chroot_instead(ret, e);
+    if (single || !(root && strcmp(isolation, "rootless") != 0)) {
+        Err none = ERR_INIT;
+        if (single ? !single_host(&h, e) : !rootless_host(&h, e)) {
+            /* What stands in the way of `rootless` is what the user is told. */
+            if (!any)
+                return false;
+            if (!single_host(&h, &none))
+                return chroot_instead(ret, e);
+            *e = (Err)ERR_INIT;
+        }
+    }
     if (any && !root && geteuid() == 0 && !chroot_userns_works() && chroot_host(ret, e))
         return true;
     *ret = h;
@@ -132,6 +141,8 @@ char *sandbox_owners(Arena *a, const SandboxHost *h)
         return arena_strdup(a, "root");
     if (h->mode == MODE_CHROOT) /* real owners too, but other marks of opaque directories */
         return arena_strdup(a, "chroot");
+    if (h->mode == MODE_SINGLE)
+        return arena_printf(a, "single %u", (unsigned)getuid());
     return arena_printf(a, "rootless %u %u:%u %u:%u", (unsigned)getuid(), h->uids.start,
                         h->uids.count, h->gids.start, h->gids.count);
 }
@@ -183,6 +194,8 @@ bool sandbox_enter(const SandboxHost *h, Err *e)
     unsigned uid = getuid(), gid = getgid();
     if (h->mode == MODE_ROOT || h->mode == MODE_CHROOT)
         return true;
+    if (h->mode == MODE_SINGLE)
+        return single_enter(e);
     if (pipe2(go, O_CLOEXEC) < 0)
         return err_errno(e, ERR_ENV, "pipe");
     pid_t pid = getpid(), helper = fork();

@@ -6,6 +6,8 @@
  */
 #include "sandbox/mount.h"
 
+#include "base/owner.h"
+
 /* ---- what every sandbox has ---- */
 
 static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
@@ -35,9 +37,11 @@ static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
         return err_errno(e, ERR_ENV, "create directories in /dev");
     char shm[64];
     uint64_t shm_size = spec->shape.shm_size ? spec->shape.shm_size : 64 << 20;
+    const char *pts = "newinstance,ptmxmode=0666,mode=0620,gid=5";
+    if (owners_remembered()) /* there is no group 5 to be had */
+        pts = "newinstance,ptmxmode=0666,mode=0620";
     (void)snprintf(shm, sizeof shm, "mode=1777,size=%llu", (unsigned long long)shm_size);
-    return mount_new(r, "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC,
-                     "newinstance,ptmxmode=0666,mode=0620,gid=5", e) &&
+    return mount_new(r, "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, pts, e) &&
            mount_new(r, "tmpfs", "/dev/shm", MS_NOSUID | MS_NOEXEC | MS_NODEV, shm, e) &&
            mount_new(r, "mqueue", "/dev/mqueue", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e);
 }

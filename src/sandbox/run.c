@@ -10,6 +10,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "sandbox/chroot.h"
+#include "sandbox/single.h"
 #include "sandbox/spec.h"
 
 extern char **environ;
@@ -157,7 +158,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     Running r = {.output = -1, .status = -1, .spec = spec, .out = out, .e = e};
     Stubs stubs = {0};
     int raw;
-    if (!spec_write(spec, &raw, e))
+    if (!links_prepare(spec, e) || !spec_write(spec, &raw, e))
         return false;
     scoped(fd) int specfd = raw;
     scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
@@ -178,7 +179,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     for (size_t i = stubs.n; i-- > 0;)
         stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
     arena_done(&stubs.arena);
-    if (r.got_error)
+    if (r.got_error || !links_settle(spec, e))
         return false;
     SandboxEnd end = {.cancelled = r.cancelled};
     if (r.got_exit && WIFEXITED(r.wait_status)) {

@@ -24,6 +24,7 @@ typedef enum SandboxMode {
     MODE_ROOT,     /* real root with CAP_SYS_ADMIN */
     MODE_ROOTLESS, /* a user namespace with a full range of ids, by newuidmap */
     MODE_CHROOT,   /* root in a container without rights to mount: a copied root and chroot(2) */
+    MODE_SINGLE,   /* a user namespace with one id; owners are remembered (base/owner.h) */
 } SandboxMode;
 
 /* One contiguous range of subordinate ids. */
@@ -39,7 +40,7 @@ typedef struct SandboxHost {
 /*
  * sandbox_host - what this user may do here.
  *
- *   isolation  "auto", "root", "rootless" or "chroot"
+ *   isolation  "auto", "root", "rootless", "single" or "chroot"
  *
  * Fails with ERR_USAGE (unknown word) or ERR_ENV, naming what is missing and the line that gives
  * it.
@@ -172,6 +173,7 @@ typedef struct SandboxSpec {
     size_t nmount;
     SandboxNet net;
     SandboxShape shape;
+    bool fast_owners; /* MODE_SINGLE: remembered owners are not shown to the command */
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
 } SandboxSpec;
 

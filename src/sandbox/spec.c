@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "base/fs.h"
+#include "base/owner.h"
 
 enum { SPEC_MAX_SIZE = 64 << 20, FILES_MAX_SIZE = 32 << 20, MAX_MOUNTS = 1024 };
 
@@ -89,6 +90,8 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_u32(&b, s->in_userns);
     put_u32(&b, s->copied);
     put_u32(&b, s->interactive);
+    put_u32(&b, owners_remembered());
+    put_u32(&b, s->fast_owners);
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
@@ -208,6 +211,8 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.in_userns = get_u32(&c);
     s.copied = get_u32(&c);
     s.interactive = get_u32(&c);
+    owners_remember(get_u32(&c));
+    s.fast_owners = get_u32(&c);
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);

@@ -9,8 +9,8 @@
 
 #include "sandbox/sandbox.h"
 
-/* Descriptors the child finds. */
-enum { FD_SPEC = 3, FD_STATUS = 4, FD_STORE = 5, FD_NFIXED = 6 };
+/* Descriptors the child finds; FD_WARDEN is the command's, in mode `single`. */
+enum { FD_SPEC = 3, FD_STATUS = 4, FD_STORE = 5, FD_WARDEN = 6, FD_NFIXED = 7 };
 
 typedef enum ReportKind {
     REPORT_ERROR = 'E', /* number: ErrKind */

@@ -3,6 +3,7 @@
  * the upper directory when the step has ended, as BuildKit does.
  */
 #include "base/fs.h"
+#include "base/owner.h"
 #include "sandbox/spec.h"
 
 /* Whether a directory of the upper says nothing else than the topmost one below it. */
@@ -12,11 +13,14 @@ static bool copied_up(const SandboxSpec *spec, int upper, const char *name)
     struct stat mine, below;
     if (fstatat(upper, name, &mine, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
+    owner_read(upper, name, &mine);
     for (size_t i = 0; i < spec->lowers.n; i++) {
         const char *path = arena_printf(&a, "%s/%s", spec->lowers.v[i], name);
-        if (fstatat(spec->storefd, path, &below, AT_SYMLINK_NOFOLLOW) == 0)
-            return S_ISDIR(below.st_mode) && mine.st_mode == below.st_mode &&
-                   mine.st_uid == below.st_uid && mine.st_gid == below.st_gid;
+        if (fstatat(spec->storefd, path, &below, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        owner_read(spec->storefd, path, &below);
+        return S_ISDIR(below.st_mode) && mine.st_mode == below.st_mode &&
+               mine.st_uid == below.st_uid && mine.st_gid == below.st_gid;
     }
     return false;
 }

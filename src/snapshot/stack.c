@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/fs.h"
+#include "base/owner.h"
 #include "snapshot/snapshot.h"
 
 Stack stack_push(Arena *a, const Stack *s, SnapshotId id)
@@ -95,9 +96,11 @@ bool snapshot_make_root(Store *s, const Stack *below, const char *path, Err *e)
         if (fstatat(dirfd, top, &st, AT_SYMLINK_NOFOLLOW) < 0)
             return err_errno(e, ERR_STORE, "stat '%s/%s'", store_path(s), top);
     }
+    if (below->n)
+        owner_read(dirfd, top, &st);
     /* chmod, for mkdir's mode is cut by the caller's umask. */
     if (mkdirat(dirfd, path, 0700) < 0 ||
-        fchownat(dirfd, path, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+        owner_chown(dirfd, dirfd, path, st.st_uid, st.st_gid) < 0 ||
         fchmodat(dirfd, path, st.st_mode & 07777, 0) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), path);
     return true;

@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "base/owner.h"
 #include "snapshot/upper.h"
 
 enum {
@@ -101,7 +102,7 @@ static bool own(Untar *u, const char *path, uint32_t uid, uint32_t gid)
         uid = u->opts->uid;
         gid = u->opts->gid;
     }
-    if (fchownat(u->up->dirfd, path, uid, gid, AT_SYMLINK_NOFOLLOW) == 0)
+    if (owner_chown(u->up->dirfd, u->up->dirfd, path, uid, gid) == 0)
         return true;
     if (errno == EINVAL && u->up->in_userns)
         return err_set(u->e, ERR_ENV,
@@ -183,7 +184,7 @@ static bool imply(Untar *u, const char *dir, const char *path)
 {
     if (!upper_own_dir(u->up, dir, u->e) || !new_dir(u, path))
         return false;
-    if (!u->context && fchownat(u->up->dirfd, path, 0, 0, AT_SYMLINK_NOFOLLOW) < 0)
+    if (!u->context && owner_chown(u->up->dirfd, u->up->dirfd, path, 0, 0) < 0)
         return err_errno(u->e, ERR_STORE, "give '/%s' to 0:0", path);
     return set_mode(u, path, 0755, true);
 }
@@ -344,7 +345,7 @@ static bool put_node(Untar *u, const char *path, const TarEntry *t, mode_t type,
         return err_set(u->e, ERR_STEP,
                        "'/%s' is a device 0:0, which overlayfs takes for a deletion", path);
     dev_t dev = type == S_IFIFO ? 0 : makedev(t->major, t->minor);
-    if (mknodat(u->up->dirfd, path, type | 0600, dev) == 0)
+    if (owner_mknod(u->up->dirfd, path, type | 0600, dev) == 0)
         return true;
     /* /dev is mounted over in every step, so its nodes are never seen. */
     if (errno == EPERM && u->up->in_userns && str_starts(path, "dev/")) {

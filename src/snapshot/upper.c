@@ -9,6 +9,7 @@
 #include <sys/sysmacros.h>
 
 #include "base/fs.h"
+#include "base/owner.h"
 #include "snapshot/upper.h"
 
 bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
@@ -122,7 +123,7 @@ static bool set_xattrs(const Upper *u, const char *path, const TreeEntry *t, Err
 /* Owner first: a change of owner clears setuid bits and capabilities. */
 static bool dress(const Upper *u, const char *path, const TreeEntry *t, Err *e)
 {
-    if (fchownat(u->dirfd, path, t->uid, t->gid, AT_SYMLINK_NOFOLLOW) < 0)
+    if (owner_chown(u->dirfd, u->dirfd, path, t->uid, t->gid) < 0)
         return err_errno(e, ERR_STORE, "give '/%s' to %u:%u", path, t->uid, t->gid);
     if (t->type != TREE_SYMLINK && fchmodat(u->dirfd, path, t->mode, 0) < 0)
         return err_errno(e, ERR_STORE, "change mode of '/%s'", path);
@@ -294,7 +295,8 @@ static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *t
     case TREE_FIFO:
     case TREE_CHAR:
     case TREE_BLOCK:
-        return mknodat(u->dirfd, target, NODES[t->type] | 0600, makedev(t->major, t->minor)) == 0 ||
+        return owner_mknod(u->dirfd, target, NODES[t->type] | 0600, makedev(t->major, t->minor)) ==
+                   0 ||
                err_errno(e, ERR_STORE, "create device '/%s'", target);
     case TREE_SOCKET:
         return true;

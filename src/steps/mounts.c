@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "base/owner.h"
 #include "steps/kinds.h"
 #include "steps/sources.h"
 
@@ -206,9 +207,10 @@ static bool fill_cache(StepWork *w, const PlanMount *m, StepSource *s, const cha
     bool empty = m->source.origin == PLAN_EMPTY;
     if (!(empty ? upper_begin(store, &none, &up, e) : copy_out(w, m, s, &up, e)))
         return false;
-    if (fchown(up.dirfd, root.uid, root.gid) < 0 || fchmod(up.dirfd, root.mode) < 0)
-        return err_errno(e, ERR_STORE, "give the cache to %u:%u", root.uid, root.gid);
-    return upper_move(&up, data, e);
+    if (fchmod(up.dirfd, root.mode) < 0 || !upper_move(&up, data, e))
+        return e->kind ? false : err_errno(e, ERR_STORE, "change mode of the cache");
+    return owner_chown(store_dirfd(store), store_dirfd(store), data, root.uid, root.gid) == 0 ||
+           err_errno(e, ERR_STORE, "give the cache to %u:%u", root.uid, root.gid);
 }
 
 /* Fill a new cache, in tmp, and publish it; somebody else may be first. */

@@ -48,6 +48,8 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
     key_text(k, "network", r->no_network ? "none" : "host");
     key_text(k, "hostname", hostname(w));
     key_shape(w);
+    if (w->env->fast_owners) /* programs that copy files may write other owners */
+        key_text(k, "owners", "fast");
     if (r->script)
         key_text(k, "script", r->script_text);
     return mounts_key(w, ret_known, e);
@@ -200,6 +202,7 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .cwd = r->cwd,
         .user = r->user,
         .hostname = hostname(w),
+        .fast_owners = w->env->fast_owners,
         .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
         .shape = w->env->shape,
     };

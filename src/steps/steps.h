@@ -49,6 +49,7 @@ typedef struct StepsEnv {
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
     CopyRoots *roots; /* MODE_CHROOT: copied roots that go from step to step */
+    bool fast_owners; /* see SandboxSpec */
     bool entered;     /* the mode's namespaces are entered: snapshots may be read and written */
     EventSink sink;
     const DfFile *file;

@@ -12,6 +12,7 @@
 
 #include "base/fs.h"
 #include "base/map.h"
+#include "base/owner.h"
 #include "tree/tree.h"
 
 enum { MAX_LINKS = 40, MAX_STACK = 512 }; /* 40 is the kernel's own limit for links */
@@ -234,6 +235,8 @@ bool view_lookup(const View *v, const char *path, ViewFollow follow, ViewNode *n
         node->exists = !v->n && is_root && !path[strspn(path, "/.")];
     else if (is_root)
         node->exists = true;
+    if (node->exists && !v->zero_owner)
+        owner_read(v->dirfds[node->layer], node->path, &node->st);
     return true;
 }
 
@@ -283,6 +286,7 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
             uint64_t hidden;
             struct stat st;
             if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, "..") ||
+                (v->overlay && !dir->path[0] && !strcmp(de->d_name, OWNER_LINKS)) ||
                 map_get(&seen, de->d_name, &hidden))
                 continue;
             bool gone = v->overlay && de->d_type == DT_CHR &&

@@ -3,7 +3,9 @@
 They run as root and as an ordinary user. As root, an account with subordinate ids is made for the
 rootless half and removed at the end; as an ordinary user, what needs root is skipped by name.
 
-  LIGHTER   the binary to test (default build/lighter)
+  LIGHTER        the binary to test (default build/lighter)
+  LIGHTER_MODE   the mode of tests that ask for none: root, rootless or single (default: what the
+                 runner can have)
 """
 
 import contextlib
@@ -116,6 +118,25 @@ def account():
         subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
 
 
+@pytest.fixture(scope="session")
+def plain_account():
+    """An ordinary user without subordinate ids, made for the session; whoever runs the tests is fine
+    too, for mode single asks for none."""
+    if not IS_ROOT:
+        yield None
+        return
+    if not shutil.which("useradd"):
+        pytest.skip("useradd is missing")
+    name = f"lighter-one-{os.getpid() % 100000}"
+    subprocess.run(["useradd", "-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0", "-M", "-d",
+                    "/nonexistent", "-s", "/bin/sh", name], check=True, stderr=subprocess.DEVNULL)
+    try:
+        entry = pwd.getpwnam(name)
+        yield Account(name, entry.pw_uid, entry.pw_gid)
+    finally:
+        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
+
+
 class Lighters:
     """Makes Lighters, each with a place of its own, and clears those places away."""
 
@@ -124,11 +145,12 @@ class Lighters:
         self.made = []
 
     def __call__(self, mode=None, bases=()):
-        """A fresh one: mode "root", "rootless", or None for what the runner is."""
-        mode = mode or ("root" if IS_ROOT else "rootless")
+        """A fresh one: mode "root", "rootless", "single", or None for what the runner is."""
+        mode = mode or os.environ.get("LIGHTER_MODE") or ("root" if IS_ROOT else "rootless")
         if mode == "root" and not IS_ROOT:
             pytest.skip("mode root needs root")
-        who = self.request.getfixturevalue("account") if mode == "rootless" else None
+        whose = {"rootless": "account", "single": "plain_account"}.get(mode)
+        who = self.request.getfixturevalue(whose) if whose else None
         top = Path(tempfile.mkdtemp(prefix=f"{mode}-", dir=self.place))
         top.chmod(0o755)
         if who:

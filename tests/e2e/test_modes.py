@@ -69,7 +69,8 @@ def test_another_day_gives_the_same_digest(lighter, needs):
     first = built(lighter, "--epoch=content").digest
     words = ["faketime", "2031-05-05 05:05:05", lighter.binary, "build", "--no-cache", "-t", "later",
              "--epoch=content", "--isolation", lighter.isolation, str(clone(lighter, 1900000000))]
-    subprocess.run(words, check=True, env=lighter.environment(), stderr=subprocess.DEVNULL)
+    options = lighter.account.popen() if lighter.account else {}
+    subprocess.run(words, check=True, env=lighter.environment(), stderr=subprocess.DEVNULL, **options)
     assert lighter.image("later").digest == first
 
 
