@@ -47,6 +47,13 @@ static const ModeRow MODES[] = {
      "nothing is copied",
      NULL,
      NULL},
+    {MODE_SINGLE,
+     "single",
+     {"userns", "overlay-userns", "seccomp-notify"},
+     "an overlay mount for every step, and an answer to every call that asks who owns a file "
+     "(--owners=fast leaves those out)",
+     NULL,
+     NULL},
     {MODE_CHROOT,
      "chroot",
      {"chroot"},
@@ -171,6 +178,8 @@ static void choose(Doctor *d)
     SandboxMode next = !root ? MODE_ROOTLESS : !possible ? MODE_CHROOT : MODE_ROOT;
     if (possible && d->taken->mode == MODE_ROOTLESS)
         next = MODE_ROOT;
+    else if (possible && d->taken->mode == MODE_SINGLE)
+        next = MODE_ROOTLESS;
     for (size_t i = 0; i < NELEM(MODES); i++)
         if (MODES[i].mode == next)
             d->better = &MODES[i];
