@@ -86,6 +86,8 @@ SAME = {
                                 "RUN rmdir /usr/share/standin && mkdir /usr/share/standin && touch /usr/share/standin/x\n",
     "renames": "FROM busybox\nRUN mkdir -p d/sub e && touch d/sub/f e/g\nRUN mv d d2 && mv e/g e/h\n"
                "RUN mv d2 x && mv e d2 && mv x e\n",
+    "new directories are renamed": "FROM busybox\nRUN mkdir /opt/x /tmp/y && touch /tmp/y/f && mv /tmp/y /opt/y && "
+                                   "mkdir /tmp/z && mv /tmp/z /opt/z && mv /opt/z /opt/x/z\n",
     "touched and equal": "FROM busybox\nRUN mkdir -p d/empty && touch d/f && chown -R 1:1 d\n"
                          "RUN chown -R 1:1 d\nRUN chmod 755 d/empty\n",
     "made and removed again": "FROM busybox\nRUN mkdir d\nRUN touch d/x && rm d/x\nRUN touch /etc/x && rm /etc/x\n",
