@@ -391,6 +391,11 @@ static bool put_mount(Places *p, const SandboxMount *m, size_t i, Err *e)
     case SANDBOX_BIND:
         return put_bind(p, m, target, e);
     case SANDBOX_TMPFS:
+        if (m->size)
+            return err_set(e, ERR_ENV,
+                           "tmpfs '%s': a size cannot be held in mode chroot, which has no mounts: "
+                           "leave it out, or see 'lighter doctor' for a better mode",
+                           m->target);
         return put_tmpfs(p, target, i, e);
     case SANDBOX_FILE:
         return put_file(p, m, target, i, e);

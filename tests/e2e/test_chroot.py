@@ -334,6 +334,14 @@ def test_a_secret_is_nowhere_afterwards(container, temp):
     assert found.stdout == ""
 
 
+def test_sizes_that_cannot_be_held_are_refused_by_name(container):
+    lighter = container()
+    refused = lighter.run_in("FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m true\n", code=6)
+    assert "tmpfs '/t'" in refused.error and "a size cannot be held in mode chroot" in refused.error
+    refused = lighter.run_in("FROM busybox\nRUN true\n", "--shm-size=1m", code=6)
+    assert "--shm-size needs a mount of its own" in refused.error
+
+
 def test_tmpfs_has_the_mode_of_what_it_hides(container):
     said = container().run_in("FROM busybox\nRUN --mount=type=tmpfs,target=/root stat -c root=%a /root\n"
                               "RUN --mount=type=tmpfs,target=/new stat -c new=%a /new\n")
