@@ -226,18 +226,13 @@ static const char *clean_subdir(Arena *a, const char *s)
     return path_clean(a, arena_printf(a, "/%s", s)) + 1;
 }
 
-/* strconv.ParseBool */
 static bool parse_bool(const char *s, GitChoice *ret)
 {
-    static const char *const YES[] = {"1", "t", "T", "TRUE", "true", "True"};
-    static const char *const NO[] = {"0", "f", "F", "FALSE", "false", "False"};
-    for (size_t i = 0; i < NELEM(YES); i++) {
-        if (!strcmp(s, YES[i]) || !strcmp(s, NO[i])) {
-            *ret = !strcmp(s, YES[i]) ? GIT_YES : GIT_NO;
-            return true;
-        }
-    }
-    return false;
+    bool yes;
+    if (!str_bool(s, &yes))
+        return false;
+    *ret = yes ? GIT_YES : GIT_NO;
+    return true;
 }
 
 typedef enum QueryKey {
@@ -452,4 +447,9 @@ const char *git_masked(Arena *a, const char *remote)
     if (!colon || colon > at)
         return remote;
     return arena_printf(a, "%s://%.*s:xxxxx%s", scheme, (int)(colon - rest), rest, at);
+}
+
+bool http_url_is(const char *text)
+{
+    return str_starts(text, "http://") || str_starts(text, "https://");
 }

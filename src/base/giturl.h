@@ -49,5 +49,7 @@ const char *git_masked(Arena *a, const char *remote);
 const char *git_scheme(const char *remote);
 /* git_is_id - 40 or 64 lower-case hex digits. */
 bool git_is_id(const char *s);
+/* http_url_is - whether a text is an address of the web; ask git_ref_parse() first. */
+bool http_url_is(const char *text);
 
 #endif

@@ -163,6 +163,18 @@ bool str_u64(const char *s, uint64_t max, uint64_t *ret)
     return true;
 }
 
+bool str_bool(const char *s, bool *ret)
+{
+    static const char *const WORDS[] = {"1", "t", "T", "true",  "TRUE",  "True",
+                                        "0", "f", "F", "false", "FALSE", "False"};
+    for (size_t i = 0; i < NELEM(WORDS); i++)
+        if (!strcmp(s, WORDS[i])) {
+            *ret = i < NELEM(WORDS) / 2;
+            return true;
+        }
+    return false;
+}
+
 size_t utf8_rune(const char *s, uint32_t *ret_rune)
 {
     /* The least value of each length: what a shorter form could say is not UTF-8. */

@@ -80,6 +80,9 @@ bool str_u64(const char *s, uint64_t max, uint64_t *ret);
  */
 bool str_ram_size(const char *s, uint64_t *ret);
 
+/* str_bool - the words Go's strconv.ParseBool takes; false when it is none of them. */
+bool str_bool(const char *s, bool *ret);
+
 /* What utf8_rune gives for bytes that are not UTF-8. */
 enum { RUNE_BAD = 0xFFFD };
 

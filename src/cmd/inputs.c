@@ -15,11 +15,6 @@ static const char IMAGE[] = "docker-image://", LAYOUT[] = "oci-layout://";
 
 /* ---- what is given ---- */
 
-static bool is_url(const char *s)
-{
-    return str_starts(s, "http://") || str_starts(s, "https://");
-}
-
 /* -f; an empty one is none, as docker has it. */
 static const char *file_option(const Build *b)
 {
@@ -38,7 +33,7 @@ static bool classify(Build *b, const char *spec, Input *ret)
     }
     if (is_git && ret->git.like_path && stat(spec, &st) == 0)
         is_git = false;
-    ret->kind = is_git ? INPUT_GIT : is_url(spec) ? INPUT_URL : INPUT_DIR;
+    ret->kind = is_git ? INPUT_GIT : http_url_is(spec) ? INPUT_URL : INPUT_DIR;
     return true;
 }
 
@@ -244,8 +239,12 @@ static bool read_git(Build *b, Input *in)
     GitCommit commit;
     SnapshotId id;
     const char *keep = env_get(&b->plan_opts.build_args, "BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    bool yes = false;
+    if (keep && *keep && !str_bool(keep, &yes))
+        return err_set(b->e, ERR_USAGE, "BUILDKIT_CONTEXT_KEEP_GIT_DIR=%s: neither true nor false",
+                       keep);
     if (keep && *keep && in->git.keep_git_dir == GIT_UNSAID)
-        in->git.keep_git_dir = !strcmp(keep, "0") || !strcasecmp(keep, "false") ? GIT_NO : GIT_YES;
+        in->git.keep_git_dir = yes ? GIT_YES : GIT_NO;
     return source_git_resolve(b->store, b->arena, &in->git, &commit, b->e) &&
            source_git(b->store, b->arena, &in->git, &commit, &id, b->e) && open_snapshot(b, id, in);
 }

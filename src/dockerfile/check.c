@@ -10,18 +10,6 @@
 
 #include "base/rune.h"
 
-bool go_bool(const char *s, bool *ret)
-{
-    static const char *const WORDS[] = {"1", "t", "T", "true",  "TRUE",  "True",
-                                        "0", "f", "F", "false", "FALSE", "False"};
-    for (size_t i = 0; i < NELEM(WORDS); i++)
-        if (!strcmp(s, WORDS[i])) {
-            *ret = i < NELEM(WORDS) / 2;
-            return true;
-        }
-    return false;
-}
-
 static char *trimmed(Arena *a, const char *s)
 {
     Str t = str_trim(str_c(s));
@@ -58,7 +46,7 @@ static bool option(Arena *a, char *text, DfCheck *c, Err *e)
     const char *key = trimmed(a, text), *value = trimmed(a, eq + 1);
     if (!strcmp(key, "skip"))
         skip_rules(a, value, c);
-    else if (!strcmp(key, "error") && !go_bool(value, &c->error))
+    else if (!strcmp(key, "error") && !str_bool(value, &c->error))
         return err_set(e, ERR_DOCKERFILE,
                        "failed to parse check option \"error=%s\": it is true or false", value);
     else if (strcmp(key, "error") != 0 && strcmp(key, "experimental") != 0)

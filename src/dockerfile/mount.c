@@ -90,7 +90,7 @@ static bool one_of(Reading *r, const char *what, const char *value, const char *
 
 static bool boolean(Reading *r, const char *key, const char *value, bool *ret)
 {
-    return go_bool(value, ret) ||
+    return str_bool(value, ret) ||
            err_set(r->e, ERR_DOCKERFILE, "invalid value for %s: %s", key, value);
 }
 

@@ -169,11 +169,6 @@ static const char *copy_dest(Arena *a, const char *dest, const char *workdir)
     return arena_printf(a, "%s/", path);
 }
 
-static bool is_url(const char *s)
-{
-    return str_starts(s, "http://") || str_starts(s, "https://");
-}
-
 /*
  * The kind of a source, which for ADD may lie elsewhere. A text that could be a path as well is
  * one. Source: BuildKit, dispatchCopy.
@@ -189,10 +184,10 @@ static bool set_origin(Cursor *c, const StageDep *dep, PlanSource *s)
     if (!git_ref_parse(p->arena, text, &is_git, &git, &why))
         return df_err(p->file, &path.src, p->e, "%s: %s", git_masked(p->arena, text), why.msg);
     is_git = is_git && !git.like_path;
-    if ((is_git || is_url(text)) && !add)
+    if ((is_git || http_url_is(text)) && !add)
         return df_err(p->file, &path.src, p->e, "source can't be a %s for COPY",
                       is_git ? "git ref" : "URL");
-    if (!is_git && !is_url(text)) {
+    if (!is_git && !http_url_is(text)) {
         if (!plan_source(c, dep, s))
             return false;
         s->path = path;

@@ -293,3 +293,9 @@ def test_the_check_build_argument_counts_over_the_directive(lighter):
 def test_a_misspelt_stage_in_from_is_suggested(lighter):
     refused = lighter.run_in("FROM busybox AS builder\nFROM scratch\nCOPY --from=bilder /x /\n", code=None)
     assert refused.code == 4 and "<stdin>:3" in refused.error and "did you mean builder?" in refused.error
+
+
+def test_keep_git_dir_as_a_build_argument_is_a_truth_value(lighter):
+    refused = lighter("build", "--build-arg", "BUILDKIT_CONTEXT_KEEP_GIT_DIR=maybe",
+                      "https://127.0.0.1:1/x.git", code=2)
+    assert "BUILDKIT_CONTEXT_KEEP_GIT_DIR=maybe" in refused.stderr
