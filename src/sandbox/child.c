@@ -1,9 +1,10 @@
 /*
- * sandbox/child.c - the processes of a sandbox: keeper, init, command.
+ * sandbox/child.c - the processes of a sandbox: init and the command, and in modes `single` and
+ * `chroot` a keeper outside of them.
  *
- * keeper  makes the namespaces and waits; it dies with the thread that started it, and init dies
- * with it init    pid 1 of the step: mounts, reaps, and takes every process of the step with it
- * when it ends
+ * init    pid 1 of the step: mounts, reaps, and takes every process of the step with it when it
+ *         ends; it dies with the builder
+ * keeper  makes the namespaces and answers for the step; it dies with the builder, and init with it
  */
 #include <errno.h>
 #include <grp.h>
@@ -33,7 +34,7 @@ void report(ReportKind kind, int number, const char *text)
 {
     Report r = {.kind = (char)kind, .number = number};
     (void)snprintf(r.text, sizeof r.text, "%s", text);
-    (void)!write(FD_STATUS, &r, sizeof r); /* below PIPE_BUF, so a record is never torn */
+    (void)!write(FD_STATUS, &r, sizeof r);
 }
 
 static _Noreturn void fail(const Err *e)
@@ -226,12 +227,12 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
 
 /*
  * Die with the parent. If it died before this line nobody is left to be killed by; but then the
- * builder is gone too, or will wait for us, and the first is seen by its end of the status pipe.
+ * builder is gone too, or will wait for us, and the first is seen by its end of the status socket.
  */
 static bool die_with_parent(void)
 {
     struct pollfd p = {.fd = FD_STATUS};
-    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&p, 1, 0) >= 0 && !(p.revents & POLLERR);
+    return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
 }
 
 static volatile sig_atomic_t forward_to;
@@ -278,8 +279,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     Err e = ERR_INIT;
     if (spec->net == SANDBOX_NET_NONE && !loopback_up(&e))
         fail(&e);
-    if (!die_with_parent() || sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
-        err_errno(&e, ERR_ENV, "set up the sandbox");
+    if (sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
+        err_errno(&e, ERR_ENV, "set the host name");
         fail(&e);
     }
     if (!sandbox_mount(a, spec, &e))
@@ -294,7 +295,7 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     }
     pid_t command = fork();
     if (command == 0) {
-        /* The status pipe closes itself at exec, and the rest is for nobody inside. */
+        /* The status socket closes itself at exec, and the rest is for nobody inside. */
         (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
         (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
         (void)setsid();
@@ -315,50 +316,76 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 
 /* ---- keeper ---- */
 
-_Noreturn void sandbox_child_main(void)
+static uint64_t step_namespaces(const SandboxSpec *spec)
 {
-    scoped(arena) Arena a = {0};
-    SandboxSpec spec;
+    return CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
+           (spec->net == SANDBOX_NET_NONE ? (uint64_t)CLONE_NEWNET : 0);
+}
+
+/* Whether a process stays outside of the step and answers for it. */
+static bool has_keeper(const SandboxSpec *spec)
+{
+    return spec->copied || owners_remembered();
+}
+
+uint64_t launch_namespaces(const SandboxSpec *spec)
+{
+    return has_keeper(spec) ? 0 : step_namespaces(spec);
+}
+
+static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
+{
     Warden *warden = NULL;
     Err e = ERR_INIT;
-    int flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-
-    if (fcntl(FD_SPEC, F_GETFD) < 0 || fcntl(FD_STATUS, F_GETFD) < 0) {
-        static const char msg[] = "lighter: this word is lighter's own and not a command\n";
-        (void)!write(2, msg, sizeof msg - 1);
-        _exit(2);
-    }
-    if (!die_with_parent())
-        _exit(1);
-    (void)umask(0022);
-    if (!spec_read(&a, FD_SPEC, &spec, &e))
-        fail(&e);
-    if (spec.copied)
-        chroot_main(&a, &spec);
-    if (spec.net == SANDBOX_NET_NONE)
-        flags |= CLONE_NEWNET;
-    /*
-     * The working directory moves into the new mount namespace with us; a descriptor would stay in
-     * the old one, and overlayfs takes no directory of another namespace.
-     */
-    if (fchdir(FD_STORE) < 0 || unshare(flags) < 0) {
+    int status;
+    if (unshare((int)step_namespaces(spec)) < 0) {
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);
     }
-    if (owners_remembered() && !warden_new(&a, &spec, &warden, &e))
+    if (!warden_new(a, spec, &warden, &e))
         fail(&e);
     pid_t init = fork();
-    if (init == 0)
-        init_main(&a, &spec);
+    if (init == 0) {
+        if (!die_with_parent())
+            _exit(1);
+        init_main(a, spec);
+    }
     if (init < 0) {
         err_errno(&e, ERR_ENV, "fork");
         fail(&e);
     }
     forward_signals(init);
-    int status;
-    if (warden && !warden_serve(warden, init, &status, &e))
+    if (!warden_serve(warden, init, &status, &e))
         fail(&e);
-    while (!warden && waitpid(init, &status, 0) < 0 && errno == EINTR) {
-    }
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}
+
+/* ---- the first process of a step ---- */
+
+_Noreturn void child_main(uint64_t namespaces)
+{
+    scoped(arena) Arena a = {0};
+    SandboxSpec spec;
+    Err e = ERR_INIT;
+    if (!die_with_parent())
+        _exit(1);
+    (void)umask(0022);
+    if (!spec_read(&a, FD_SPEC, &spec, &e))
+        fail(&e);
+    if (namespaces)
+        init_main(&a, &spec);
+    if (spec.copied)
+        chroot_main(&a, &spec);
+    keeper_main(&a, &spec);
+}
+
+_Noreturn void sandbox_child_main(void)
+{
+    struct stat st;
+    if (fstat(FD_ORDERS, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+        static const char msg[] = "lighter: this word is lighter's own and not a command\n";
+        (void)!write(2, msg, sizeof msg - 1);
+        _exit(2);
+    }
+    launcher_main();
 }

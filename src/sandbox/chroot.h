@@ -2,7 +2,7 @@
  * sandbox/chroot.h - a step in a copied root, without namespaces and mounts. Private to the
  * sandbox.
  *
- *   lighter ── exec self ──> keeper ── fork ──> the command, in its root
+ *   launcher ── fork ──> keeper ── fork ──> the command, in its root
  *
  * The keeper stays outside: it puts things into the root before the command starts, is the parent
  * of every process of the step that loses its own, ends them all, and takes away what it put there.

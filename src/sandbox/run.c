@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/cancel.h"
@@ -13,12 +13,10 @@
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
 
-extern char **environ;
-
 /* The parent's ends of one running sandbox. */
 typedef struct Running {
     pid_t pid;
-    int output, status; /* pipes; output is -1 when the caller's own stdout is used */
+    int output, status; /* output is -1 when the caller's own stdout is used */
     bool got_exit, got_error;
     int wait_status;
     bool cancelled;
@@ -26,6 +24,17 @@ typedef struct Running {
     const SandboxOutput *out;
     Err *e;
 } Running;
+
+/* The status socket carries whole records. */
+static bool status_pair(int *ret_ours, int *ret_theirs, Err *e)
+{
+    int p[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0)
+        return err_errno(e, ERR_ENV, "socketpair");
+    *ret_ours = p[0];
+    *ret_theirs = p[1];
+    return true;
+}
 
 static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
 {
@@ -37,51 +46,16 @@ static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
     return true;
 }
 
-/* A copy above the child's fixed numbers, so that no dup2 there can overwrite one that is still to
- * be moved. */
-static bool lift(int fd, int *ret, Err *e)
-{
-    *ret = fcntl(fd, F_DUPFD_CLOEXEC, FD_NFIXED);
-    return *ret >= 0 || err_errno(e, ERR_ENV, "dup");
-}
-
-static bool spawn(Running *r, int specfd, int status, int output, int storefd)
-{
-    char *const argv[] = {"lighter", SANDBOX_CHILD_WORD, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    sigset_t none;
-    posix_spawn_file_actions_init(&fa);
-    posix_spawnattr_init(&at);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&at, &none);
-    /*
-     * A session of its own: no terminal to control, so that a program of the image cannot type into
-     * the caller's shell (TIOCSTI).
-     */
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-    if (!r->spec->interactive)
-        posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    if (output >= 0) {
-        posix_spawn_file_actions_adddup2(&fa, output, 1);
-        posix_spawn_file_actions_adddup2(&fa, output, 2);
-    }
-    posix_spawn_file_actions_adddup2(&fa, specfd, FD_SPEC);
-    posix_spawn_file_actions_adddup2(&fa, status, FD_STATUS);
-    posix_spawn_file_actions_adddup2(&fa, storefd, FD_STORE);
-    int rc = posix_spawn(&r->pid, "/proc/self/exe", &fa, &at, argv, environ);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&at);
-    errno = rc;
-    return rc == 0 || err_errno(r->e, ERR_ENV, "start the sandbox");
-}
-
 static bool start(Running *r, int specfd, int status, int output)
 {
-    scoped(fd) int spec_up = -1, status_up = -1, store_up = -1;
-    return lift(specfd, &spec_up, r->e) && lift(status, &status_up, r->e) &&
-           lift(r->spec->storefd, &store_up, r->e) &&
-           spawn(r, spec_up, status_up, output, store_up);
+    const int fds[NLAUNCH_FD] = {[LAUNCH_SPEC] = specfd,
+                                 [LAUNCH_STATUS] = status,
+                                 [LAUNCH_STORE] = r->spec->storefd,
+                                 [LAUNCH_OUTPUT] = output};
+    LaunchOrder o = {.flags = (output < 0 ? LAUNCH_CALLERS : 0u) |
+                              (r->spec->interactive ? LAUNCH_STDIN : 0u),
+                     .namespaces = launch_namespaces(r->spec)};
+    return launch(&o, fds, &r->pid, r->e);
 }
 
 typedef struct Stub {
@@ -118,7 +92,7 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
     }
 }
 
-/* Read until both pipes are closed, which is when the last process of the step is gone. */
+/* Read until both are closed, which is when the last process of the step is gone. */
 static void pump(Running *r, Stubs *stubs)
 {
     char block[32 << 10];
@@ -162,7 +136,8 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
         return false;
     scoped(fd) int specfd = raw;
     scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
-    if (!pipe_pair(&status_r, &status_w, e) || (out && out->take && !pipe_pair(&out_r, &out_w, e)))
+    if (!status_pair(&status_r, &status_w, e) ||
+        (out && out->take && !pipe_pair(&out_r, &out_w, e)))
         return false;
     if (!start(&r, specfd, status_w, out_w))
         return false;

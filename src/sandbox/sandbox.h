@@ -1,13 +1,13 @@
 /*
  * sandbox/sandbox.h - the door of the sandbox: one command, isolated, over a stack of directories.
  *
- * In: a SandboxSpec. Out: the exit status, and whatever the command wrote in `upper`. One command
- * is one fresh process: lighter executes itself, and that single-threaded child makes the
- * namespaces, mounts the root, drops rights and executes the command. All mounts live in the
- * child's mount namespace, so that the kernel removes them when its last process dies, however it
- * dies; and the child dies with its parent.
+ * In: a SandboxSpec. Out: the exit status, and whatever the command wrote in `upper`. Lighter
+ * executes itself once, as a launcher with one thread; for each command the launcher forks a
+ * process in fresh namespaces that mounts the root, drops rights and executes the command. All
+ * mounts live in that process' mount namespace, so that the kernel removes them when its last
+ * process dies, however it dies; and it dies with the builder.
  *
- *   lighter ── exec self ──> keeper ── fork ──> init (pid 1 of the step) ── fork ──> the command
+ *   lighter ── exec self ──> launcher ── clone ──> init (pid 1 of the step) ── fork ──> the command
  *
  * Used by: steps, cmd.  Uses: base.
  */
@@ -191,17 +191,24 @@ typedef struct SandboxOutput {
 } SandboxOutput;
 
 /*
+ * sandbox_start - make ready for sandbox_run(): once a process, after sandbox_enter(), in a thread
+ * that lives as long as commands run, for they die with it. Fails with ERR_ENV.
+ */
+NODISCARD bool sandbox_start(Err *e);
+
+/*
  * sandbox_run - run one command and wait for it and for all its children's end.
  *
- * Any thread may call it. Mount points that had to be made are removed from `upper` again, and
- * directories keep their times in it. Fails with ERR_ENV (the kernel refuses a part of the
- * sandbox), or ERR_STEP (no such program or user in the image, a mount without source or with a
- * target that cannot be one); a command that merely fails is a success with ret->code.
+ * Any thread may call it; the first call does what sandbox_start() does, if nobody did. Mount
+ * points that had to be made are removed from `upper` again, and directories keep their times in
+ * it. Fails with ERR_ENV (the kernel refuses a part of the sandbox), or ERR_STEP (no such program
+ * or user in the image, a mount without source or with a target that cannot be one); a command that
+ * merely fails is a success with ret->code.
  */
 NODISCARD bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret,
                            Err *e);
 
-/* sandbox_child_main - what `lighter` does when it is executed as a sandbox; never returns. */
+/* sandbox_child_main - what `lighter` does when it is executed as a launcher; never returns. */
 _Noreturn void sandbox_child_main(void);
 /* The word in argv[1] that asks for it. */
 #define SANDBOX_CHILD_WORD "--sandbox-child"

@@ -105,14 +105,13 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_u32(&b, (uint32_t)s->nmount);
     for (size_t i = 0; i < s->nmount; i++)
         put_mount(&b, &s->mounts[i]);
-    scoped(fd) int fd = memfd_create("lighter-step", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    scoped(fd) int fd = memfd_create("lighter-step", MFD_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_ENV, "memfd_create");
     if (!fs_write_all(fd, b.ptr, b.len, e))
         return false;
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ||
-        lseek(fd, 0, SEEK_SET) < 0)
-        return err_errno(e, ERR_ENV, "seal the step's description");
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return err_errno(e, ERR_ENV, "rewind the step's description");
     *ret_fd = fd_take(&fd);
     return true;
 }

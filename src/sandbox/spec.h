@@ -1,16 +1,14 @@
 /*
  * sandbox/spec.h - a SandboxSpec across exec, and the lines that come back. Private to the sandbox.
  *
- * The spec travels in a sealed memfd, so that no command line shows an environment. What comes back
- * on the status pipe is one record a write: a letter, a number, a text.
+ * The spec travels in a file in memory, so that no command line shows an environment. What comes
+ * back on the status socket is one record a message: a letter, a number, a text.
  */
 #ifndef SANDBOX_SPEC_H
 #define SANDBOX_SPEC_H
 
+#include "sandbox/launch.h"
 #include "sandbox/sandbox.h"
-
-/* Descriptors the child finds; FD_WARDEN is the command's, in mode `single`. */
-enum { FD_SPEC = 3, FD_STATUS = 4, FD_STORE = 5, FD_WARDEN = 6, FD_NFIXED = 7 };
 
 typedef enum ReportKind {
     REPORT_ERROR = 'E', /* number: ErrKind */
@@ -33,6 +31,10 @@ NODISCARD bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e);
 
 /* spec_hosts - append the text of the step's /etc/hosts. */
 void spec_hosts(const SandboxSpec *spec, Buf *out);
+
+/* launch_namespaces - the namespaces that the first process of a step is born in; 0: it is a keeper
+ * and makes them itself. */
+uint64_t launch_namespaces(const SandboxSpec *spec);
 
 /* sandbox_mount - in the child: mount the root at <scratch>/root and everything in it, then make it
  * "/". */

@@ -282,6 +282,14 @@ static bool run_missing(Solver *s)
     return ok;
 }
 
+static bool commands_missing(const Solver *s)
+{
+    for (size_t i = 0; i < s->sol.nstep; i++)
+        if (s->state[i] != STATE_DONE && step_at(s, i)->kind == STEP_RUN)
+            return true;
+    return false;
+}
+
 bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
 {
     size_t n = env->plan->nstep;
@@ -304,7 +312,7 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);
-            ok = run_missing(&s);
+            ok = (!commands_missing(&s) || sandbox_start(e)) && run_missing(&s);
         }
     }
     pthread_cond_destroy(&s.landed);
