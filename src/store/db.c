@@ -8,6 +8,8 @@
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
 enum { DB_FORMAT = 2, BUSY_MS = 20000 };
+/* A log of more is carried over into the database. */
+enum { LOG_PAGES = 64 };
 
 static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
@@ -206,6 +208,27 @@ static bool set_up(Store *s, Err *e)
     return ok;
 }
 
+/* How long the log is, in pages; it is carried over when nobody waits for us any more. */
+static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    Store *s = arg;
+    (void)db;
+    (void)name;
+    s->log_pages = pages;
+    return SQLITE_OK;
+}
+
+void db_close(Store *s)
+{
+    if (s->log_pages > LOG_PAGES) {
+        /* Whoever opens the database next cannot know how much was carried over, so all of it is,
+         * and the log emptied; where another process reads it, that one's turn comes. */
+        sqlite3_busy_timeout(s->db, 0);
+        (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    }
+    sqlite3_close(s->db);
+}
+
 bool db_open(Store *s, const char *owners, Err *e)
 {
     scoped(buf) Buf path = BUF_INIT;
@@ -223,10 +246,10 @@ bool db_open(Store *s, const char *owners, Err *e)
     if (version < DB_FORMAT && !set_up(s, e))
         return false;
     /*
-     * A checkpoint waits for the disk. The log is kept when we leave instead of being carried over
-     * each time, and carried over when it has grown; it is small enough to be read at every start.
+     * A checkpoint waits for the disk, so none is made in a step's way. The log is kept when we
+     * leave, and carried over when it has grown; it is small enough to be read at every start.
      */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    return exec(s, "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=64", e) &&
-           check_owners(s, owners, e);
+    sqlite3_wal_hook(s->db, log_grew, s);
+    return exec(s, "PRAGMA synchronous=NORMAL", e) && check_owners(s, owners, e);
 }

@@ -56,6 +56,11 @@ int store_dirfd(const Store *s);
  * yet. */
 enum { STORE_TMP_MAX = 96 };
 NODISCARD bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *e);
+/*
+ * store_discard - remove a path of store_tmp() with all below it, some time before store_done(). A
+ * thread of the store's does it, so the namespaces must be entered. Any thread may call it.
+ */
+void store_discard(Store *s, const char *path);
 /* store_sweep - remove what dead processes left. What cannot be removed now is left for later. */
 void store_sweep(Store *s);
 
