@@ -174,6 +174,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         return false;
     cancel_install(); /* signals are passed on to the command */
     bool ok = run_in(a, s, &host, &img, &spec, dir, &end, e);
+    sandbox_stop();
     fs_remove_tree(store_dirfd(s), dir, &ignored);
     if (!ok)
         return false;

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "base/fs.h"
 #include "sandbox/sandbox.h"
@@ -17,7 +18,7 @@ extern char **environ;
 /* The launcher of this process; a process that was forked from it has to start its own. */
 static struct {
     pthread_mutex_t lock; /* one order at a time */
-    pid_t owner;
+    pid_t owner, pid;
     int orders;
 } launcher = {.lock = PTHREAD_MUTEX_INITIALIZER, .orders = -1};
 
@@ -99,7 +100,6 @@ static bool spawn(int orders, Err *e)
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
     sigset_t none;
-    pid_t pid;
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&at);
     sigemptyset(&none);
@@ -110,7 +110,7 @@ static bool spawn(int orders, Err *e)
      */
     posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_adddup2(&fa, orders, FD_ORDERS);
-    int rc = posix_spawn(&pid, "/proc/self/exe", &fa, &at, argv, environ);
+    int rc = posix_spawn(&launcher.pid, "/proc/self/exe", &fa, &at, argv, environ);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&at);
     errno = rc;
@@ -144,6 +144,17 @@ bool sandbox_start(Err *e)
     bool ok = start(e);
     pthread_mutex_unlock(&launcher.lock);
     return ok;
+}
+
+void sandbox_stop(void)
+{
+    int status;
+    if (launcher.orders < 0 || launcher.owner != getpid())
+        return;
+    close(launcher.orders);
+    launcher.orders = -1;
+    while (waitpid(launcher.pid, &status, 0) < 0 && errno == EINTR) {
+    }
 }
 
 /* ---- orders ---- */

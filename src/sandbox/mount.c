@@ -70,16 +70,24 @@ static bool mount_system(const SandboxSpec *spec, const Root *r, Err *e)
     return mount_dev(spec, r, e) && mount_sys(spec, r, e);
 }
 
+/* The file to show as /etc/hosts, in the arena; NULL on failure. */
+static const char *hosts_file(Arena *a, const SandboxSpec *spec, Err *e)
+{
+    scoped(buf) Buf hosts = BUF_INIT;
+    const char *path = arena_printf(a, "%s/hosts", *spec->points ? spec->points : spec->scratch);
+    if (*spec->points)
+        return path;
+    spec_hosts(spec->hostname, &spec->shape, &hosts);
+    return fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ? path : NULL;
+}
+
 /* Name resolution is the caller's, hosts are the sandbox's own; both are mounted over, never in the
  * layer. */
-static bool mount_files(const SandboxSpec *spec, const Root *r, Err *e)
+static bool mount_files(Arena *a, const SandboxSpec *spec, const Root *r, Err *e)
 {
     char path[4200];
-    scoped(buf) Buf hosts = BUF_INIT;
-    spec_hosts(spec, &hosts);
-    (void)snprintf(path, sizeof path, "%s/hosts", spec->scratch);
-    if (!fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ||
-        !mount_bind(r, path, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
+    const char *hosts = hosts_file(a, spec, e);
+    if (!hosts || !mount_bind(r, hosts, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
         return false;
     const char *resolv = "/etc/resolv.conf";
     if (access(resolv, R_OK) < 0) { /* a host without name service: the step gets an empty file */
@@ -146,6 +154,8 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
          *root = arena_printf(a, "%s/root", spec->scratch);
     StrList lowers = strlist_copy(a, &spec->lowers);
 
+    if (*spec->points)
+        strlist_add(a, &lowers, arena_printf(a, "%s/root", spec->points));
     if (mount("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return err_errno(e, ERR_ENV, "make mounts private");
     if (mkdir(work, 0700) < 0 || mkdir(root, 0700) < 0)
@@ -161,6 +171,6 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
         return false;
     if (!root_open(root, &r, e))
         return false;
-    return mount_system(spec, &r, e) && mount_files(spec, &r, e) && mount_extras(a, spec, &r, e) &&
-           enter_root(&r, e) && hide(e);
+    return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
+           mount_extras(a, spec, &r, e) && enter_root(&r, e) && hide(e);
 }

@@ -164,6 +164,7 @@ typedef struct SandboxSpec {
     StrList lowers;      /* top first; empty: FROM scratch */
     const char *upper;   /* written to; must exist */
     const char *scratch; /* an empty directory for the work directory and the mount point */
+    const char *points;  /* NULL, or what sandbox_points() made */
     StrList argv, env;
     const char *cwd;
     const char *user; /* "", name, number, user:group */
@@ -195,6 +196,17 @@ typedef struct SandboxOutput {
  * that lives as long as commands run, for they die with it. Fails with ERR_ENV.
  */
 NODISCARD bool sandbox_start(Err *e);
+/* sandbox_stop - end what sandbox_start() began, if it did; no command runs any more. */
+void sandbox_stop(void);
+
+/*
+ * sandbox_points - make what commands with the same host name and hosts can share, in a new
+ * directory `path` below `dirfd`: the text of their /etc/hosts, and a layer to lie under all
+ * others, in which /etc/hosts and /etc/resolv.conf can be mounted on, where an image lacks them.
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool sandbox_points(int dirfd, const char *path, const char *hostname,
+                              const SandboxShape *shape, Err *e);
 
 /*
  * sandbox_run - run one command and wait for it and for all its children's end.

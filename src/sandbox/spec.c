@@ -95,6 +95,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
+    put_text(&b, s->points);
     put_list(&b, &s->argv);
     put_list(&b, &s->env);
     put_text(&b, s->cwd);
@@ -215,6 +216,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);
+    s.points = get_text(&c, a);
     s.argv = get_list(&c, a);
     s.env = get_list(&c, a);
     s.cwd = get_text(&c, a);
@@ -235,10 +237,10 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     return true;
 }
 
-void spec_hosts(const SandboxSpec *spec, Buf *out)
+void spec_hosts(const char *hostname, const SandboxShape *shape, Buf *out)
 {
     buf_printf(out, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-               spec->hostname);
-    for (size_t i = 0; i < spec->shape.hosts.n; i++)
-        buf_printf(out, "%s\n", spec->shape.hosts.v[i]);
+               hostname);
+    for (size_t i = 0; i < shape->hosts.n; i++)
+        buf_printf(out, "%s\n", shape->hosts.v[i]);
 }

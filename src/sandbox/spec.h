@@ -29,8 +29,8 @@ typedef struct Report {
 NODISCARD bool spec_write(const SandboxSpec *spec, int *ret_fd, Err *e);
 NODISCARD bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e);
 
-/* spec_hosts - append the text of the step's /etc/hosts. */
-void spec_hosts(const SandboxSpec *spec, Buf *out);
+/* spec_hosts - append the text of a step's /etc/hosts. */
+void spec_hosts(const char *hostname, const SandboxShape *shape, Buf *out);
 
 /* launch_namespaces - the namespaces that the first process of a step is born in; 0: it is a keeper
  * and makes them itself. */

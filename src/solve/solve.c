@@ -312,7 +312,8 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);
-            ok = (!commands_missing(&s) || sandbox_start(e)) && run_missing(&s);
+            ok = (!commands_missing(&s) || steps_prepare(env, &s.sol.arena, e)) && run_missing(&s);
+            sandbox_stop();
         }
     }
     pthread_cond_destroy(&s.landed);

@@ -16,9 +16,19 @@
 
 enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
 
-static const char *hostname(const StepWork *w)
+static const char *hostname(const StepsEnv *env)
 {
-    return w->env->hostname ? w->env->hostname : STEP_HOSTNAME;
+    return env->hostname ? env->hostname : STEP_HOSTNAME;
+}
+
+bool steps_prepare(StepsEnv *env, Arena *a, Err *e)
+{
+    char dir[STORE_TMP_MAX];
+    if (!store_tmp(env->store, "points", dir, e) ||
+        !sandbox_points(store_dirfd(env->store), dir, hostname(env), &env->shape, e))
+        return false;
+    env->points = arena_strdup(a, dir);
+    return sandbox_start(e);
 }
 
 /* Only what is not the default, so that a build without these options has the key it always had. */
@@ -46,7 +56,7 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
     key_text(k, "cwd", r->cwd);
     key_text(k, "user", r->user);
     key_text(k, "network", r->no_network ? "none" : "host");
-    key_text(k, "hostname", hostname(w));
+    key_text(k, "hostname", hostname(w->env));
     key_shape(w);
     if (w->env->fast_owners) /* programs that copy files may write other owners */
         key_text(k, "owners", "fast");
@@ -201,7 +211,8 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .argv = r->argv,
         .cwd = r->cwd,
         .user = r->user,
-        .hostname = hostname(w),
+        .hostname = hostname(w->env),
+        .points = w->env->points,
         .fast_owners = w->env->fast_owners,
         .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
         .shape = w->env->shape,
@@ -274,10 +285,9 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     char dir[STORE_TMP_MAX];
-    Err ignored = ERR_INIT;
     if (!store_tmp(w->env->store, "run", dir, e))
         return false;
     bool ok = run_in(w, dir, ret, e);
-    fs_remove_tree(store_dirfd(w->env->store), dir, &ignored);
+    store_discard(w->env->store, dir);
     return ok;
 }

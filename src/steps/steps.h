@@ -48,9 +48,10 @@ typedef struct StepsEnv {
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
-    CopyRoots *roots; /* MODE_CHROOT: copied roots that go from step to step */
-    bool fast_owners; /* see SandboxSpec */
-    bool entered;     /* the mode's namespaces are entered: snapshots may be read and written */
+    CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
+    bool fast_owners;   /* see SandboxSpec */
+    bool entered;       /* the mode's namespaces are entered: snapshots may be read and written */
+    const char *points; /* see SandboxSpec; set by steps_prepare() */
     EventSink sink;
     const DfFile *file;
 } StepsEnv;
@@ -87,6 +88,12 @@ typedef struct StepWork {
  * source_git_resolve() and source_git() do, naming the line.
  */
 NODISCARD bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e);
+
+/*
+ * steps_prepare - make ready for steps that run commands: once, in the thread that lives as long as
+ * the build, with the namespaces entered. Fails with ERR_ENV or ERR_STORE.
+ */
+NODISCARD bool steps_prepare(StepsEnv *env, Arena *a, Err *e);
 
 void steps_work_done(StepWork *w);
 
