@@ -25,11 +25,14 @@ static const OptRow ROWS[] = {
      "or docker-image://NAME"},
     {"secret", 0, OPT_LIST, FIELD(secrets), "id=ID[,src=FILE|,env=VAR]",
      "let RUN --mount=type=secret see a value"},
+    {"ssh", 0, OPT_LIST, FIELD(ssh), "ID[=SOCKET|=KEY,...]",
+     "let RUN --mount=type=ssh speak with your agent, or with one that has these keys"},
     {"ignore-syntax", 0, OPT_BOOL, FIELD(ignore_syntax), NULL,
      "build with this language whatever frontend the file asks for"},
     {"label", 0, OPT_LIST, FIELD(labels), "NAME=VALUE", "label the image; repeatable"},
-    {"network", 0, OPT_STRING, FIELD(network), "default|none|host",
-     "what a RUN without --network has: the caller's network (default, host), or none"},
+    {"network", 0, OPT_STRING, FIELD(network), "default|host|none|passt",
+     "what a RUN without --network has: the caller's network (default, host), none, or its own "
+     "through passt"},
     {"allow", 0, OPT_LIST, FIELD(allow), "WORD",
      "let steps ask for network.host or security.insecure"},
     SHAPE_ROWS(BuildOpts),
@@ -68,7 +71,6 @@ static const OptRow ROWS[] = {
     {"push", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
     {"squash", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"ssh", 0, OPT_REFUSED, 0, NULL, LATER},
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
@@ -155,7 +157,8 @@ static bool check_options(Build *b, const StrList *operands)
                            b->opts->labels.v[i]);
     return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
            inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
-           rights_read(b) && shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e);
+           ssh_read(b) && rights_read(b) &&
+           shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e);
 }
 
 /* The published frontends of docker/dockerfile, from whatever mirror, or the one built in. */
@@ -283,6 +286,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     }
     solution_done(&b.sol);
     inputs_done(&b);
+    ssh_done(&b);
     copyroots_done(b.env.roots);
     store_done(b.store);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */

@@ -15,7 +15,7 @@
 typedef struct BuildOpts {
     const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
         *owners;
-    StrList tags, build_args, contexts, labels, outputs, secrets, allow;
+    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
     bool no_cache, quiet, ignore_syntax;
     ShapeOpts shape;
 } BuildOpts;
@@ -55,6 +55,7 @@ typedef struct Build {
     Plan plan;
     SourceImage *bases;
     StepsEnv env;
+    struct SshAgents *ssh; /* NULL: none was started */
     Solution sol;
     bool rewritten; /* --epoch or SOURCE_DATE_EPOCH */
     LayerTimes times;
@@ -80,6 +81,13 @@ void inputs_done(Build *b);
 
 /* secrets_read - the values of --secret; they live in b->arena. Fails with ERR_USAGE. */
 NODISCARD bool secrets_read(Build *b);
+
+/*
+ * ssh_read - the agents of --ssh, started where keys are named. No other thread is alive. Fails
+ * with ERR_USAGE or ERR_ENV; ssh_done() ends those that were started, also after a failure.
+ */
+NODISCARD bool ssh_read(Build *b);
+void ssh_done(Build *b);
 
 /* rights_read - --network and --allow, into the plan's options. Fails with ERR_USAGE. */
 NODISCARD bool rights_read(Build *b);

@@ -32,8 +32,8 @@ static const OptRow ROWS[] = {
     {"entrypoint", 0, OPT_STRING, FIELD(entrypoint), "PROGRAM",
      "run this instead of the image's entrypoint"},
     {"rm", 0, OPT_BOOL, FIELD(rm), NULL, "accepted: what the command wrote is always dropped"},
-    {"network", 0, OPT_STRING, FIELD(network), "host|none",
-     "the caller's network (the default), or only a loopback interface"},
+    {"network", 0, OPT_STRING, FIELD(network), "host|none|passt",
+     "the caller's network (the default), only a loopback interface, or its own through passt"},
     SHAPE_ROWS(RunOpts),
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless, single or chroot (default auto)"},
@@ -145,12 +145,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     char dir[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     SandboxSpec spec = {.interactive = true};
-    bool no_network = false;
     if (!operands->n)
         return err_set(e, ERR_USAGE, "needs an image");
-    if (!shape_network(o->network, &no_network, e) || !shape_read(a, &o->shape, &spec.shape, e))
+    if (!shape_network(o->network, &spec.net, e) || !shape_read(a, &o->shape, &spec.shape, e))
         return false;
-    spec.net = no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST;
     SandboxMount *volumes = NEW_N(a, SandboxMount, o->volumes.n + 1);
     spec.mounts = volumes;
     for (size_t i = 0; i < o->volumes.n; i++)

@@ -28,6 +28,7 @@
 #include "sandbox/chroot.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
+#include "sandbox/usernet.h"
 #include "seccomp_program.h"
 
 void report(ReportKind kind, int number, const char *text)
@@ -45,34 +46,44 @@ static _Noreturn void fail(const Err *e)
 
 /* ---- rights ---- */
 
-/* docker's default set, less CAP_NET_RAW: the network is the host's, and raw sockets could forge
- * its packets. */
-static const int CAPS[] = {CAP_CHOWN,      CAP_DAC_OVERRIDE,     CAP_FSETID,     CAP_FOWNER,
-                           CAP_MKNOD,      CAP_SETGID,           CAP_SETUID,     CAP_SETFCAP,
-                           CAP_SETPCAP,    CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL,
-                           CAP_AUDIT_WRITE};
+/* docker's default set; CAP_NET_RAW see may_forge(). */
+static const int CAPS[] = {CAP_CHOWN,       CAP_DAC_OVERRIDE,     CAP_FSETID,     CAP_FOWNER,
+                           CAP_MKNOD,       CAP_SETGID,           CAP_SETUID,     CAP_SETFCAP,
+                           CAP_SETPCAP,     CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL,
+                           CAP_AUDIT_WRITE, CAP_NET_RAW};
 
-static uint64_t cap_mask(void)
+/*
+ * Raw sockets could forge and read the packets of a network that is the caller's. In a user
+ * namespace the right is good for networks of the step's own alone.
+ */
+static bool may_forge(const SandboxSpec *spec)
+{
+    return !spec->copied && (spec->in_userns || spec->net != SANDBOX_NET_HOST);
+}
+
+static uint64_t cap_mask(const SandboxSpec *spec)
 {
     uint64_t m = 0;
     for (size_t i = 0; i < NELEM(CAPS); i++)
-        m |= UINT64_C(1) << CAPS[i];
+        if (CAPS[i] != CAP_NET_RAW || may_forge(spec))
+            m |= UINT64_C(1) << CAPS[i];
     return m;
 }
 
-bool rights_drop_bounding(Err *e)
+bool rights_drop_bounding(const SandboxSpec *spec, Err *e)
 {
+    uint64_t m = cap_mask(spec);
     for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
-        if (!(cap_mask() >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+        if (!(m >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
             return err_errno(e, ERR_ENV, "drop capability %d", cap);
     return true;
 }
 
-static bool set_caps(Err *e)
+static bool set_caps(const SandboxSpec *spec, Err *e)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];
-    uint64_t m = geteuid() == 0 ? cap_mask() : 0;
+    uint64_t m = geteuid() != 0 ? 0 : spec->insecure ? UINT64_MAX : cap_mask(spec);
     if (syscall(SYS_capget, &head, data) < 0)
         return err_errno(e, ERR_ENV, "get capabilities");
     m &= (uint64_t)data[1].permitted << 32 | data[0].permitted; /* a container may have fewer */
@@ -193,6 +204,14 @@ static bool enter_cwd(const char *cwd, Err *e)
     return err_errno(e, ERR_STEP, "enter directory '%s'", cwd);
 }
 
+static bool wall(const SandboxSpec *spec, const SandboxIds *ids, Err *e)
+{
+    if (!spec->insecure && (!rights_drop_bounding(spec, e) || !scope_sockets(e)))
+        return false;
+    return (!owners_remembered() || warden_enlist(spec, ids, e)) &&
+           (spec->insecure || rights_filter_calls(e));
+}
+
 bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
 {
     SandboxIds ids;
@@ -213,11 +232,8 @@ bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
         signal(sig, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     umask(0022);
-    bool walled = spec->copied ? chroot_wall(ids.uid == 0, e)
-                               : rights_drop_bounding(e) && scope_sockets(e) &&
-                                     (!owners_remembered() || warden_enlist(spec, &ids, e)) &&
-                                     rights_filter_calls(e);
-    if (!walled || !ulimits_set(&spec->shape, e) || !become(&ids, e) || !set_caps(e) ||
+    if (!(spec->copied ? chroot_wall(spec, ids.uid == 0, e) : wall(spec, &ids, e)) ||
+        !ulimits_set(&spec->shape, e) || !become(&ids, e) || !set_caps(spec, e) ||
         !enter_cwd(spec->cwd, e))
         return false;
     return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);
@@ -277,13 +293,15 @@ static bool loopback_up(Err *e)
 static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 {
     Err e = ERR_INIT;
-    if (spec->net == SANDBOX_NET_NONE && !loopback_up(&e))
+    if (spec->net != SANDBOX_NET_HOST && !loopback_up(&e))
         fail(&e);
     if (sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
         err_errno(&e, ERR_ENV, "set the host name");
         fail(&e);
     }
     if (!sandbox_mount(a, spec, &e))
+        fail(&e);
+    if (spec->net == SANDBOX_NET_USER && !usernet_wait(&e))
         fail(&e);
     close(FD_STORE);
     close(FD_SPEC);
@@ -316,11 +334,14 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 
 /* ---- keeper ---- */
 
-static uint64_t step_namespaces(const SandboxSpec *spec)
+static uint64_t network_namespace(const SandboxSpec *spec)
 {
-    return CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
-           (spec->net == SANDBOX_NET_NONE ? (uint64_t)CLONE_NEWNET : 0);
+    return spec->net != SANDBOX_NET_HOST ? (uint64_t)CLONE_NEWNET : 0;
 }
+
+enum {
+    OTHER_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
+};
 
 /* Whether a process stays outside of the step and answers for it. */
 static bool has_keeper(const SandboxSpec *spec)
@@ -330,7 +351,9 @@ static bool has_keeper(const SandboxSpec *spec)
 
 uint64_t launch_namespaces(const SandboxSpec *spec)
 {
-    return has_keeper(spec) ? 0 : step_namespaces(spec);
+    if (spec->copied)
+        return 0;
+    return network_namespace(spec) | (has_keeper(spec) ? 0 : (uint64_t)OTHER_NAMESPACES);
 }
 
 static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
@@ -338,7 +361,7 @@ static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
     Warden *warden = NULL;
     Err e = ERR_INIT;
     int status;
-    if (unshare((int)step_namespaces(spec)) < 0) {
+    if (unshare(OTHER_NAMESPACES) < 0) {
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);
     }
@@ -362,7 +385,7 @@ static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
 
 /* ---- the first process of a step ---- */
 
-_Noreturn void child_main(uint64_t namespaces)
+_Noreturn void child_main(void)
 {
     scoped(arena) Arena a = {0};
     SandboxSpec spec;
@@ -372,7 +395,7 @@ _Noreturn void child_main(uint64_t namespaces)
     (void)umask(0022);
     if (!spec_read(&a, FD_SPEC, &spec, &e))
         fail(&e);
-    if (namespaces)
+    if (!has_keeper(&spec))
         init_main(&a, &spec);
     if (spec.copied)
         chroot_main(&a, &spec);

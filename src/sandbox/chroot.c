@@ -198,10 +198,15 @@ static bool run_command(Keeper *k, Err *e)
 static bool take_charge(Keeper *k, Err *e)
 {
     static const int SIGNALS[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-    if (k->spec->net == SANDBOX_NET_NONE)
+    if (k->spec->net != SANDBOX_NET_HOST)
         return err_set(e, ERR_ENV,
-                       "--network=none needs a network namespace, which mode chroot does without: "
-                       "'lighter doctor' says what gives a better mode");
+                       "--network=%s needs a network namespace, which mode chroot does without: "
+                       "'lighter doctor' says what gives a better mode",
+                       k->spec->net == SANDBOX_NET_NONE ? "none" : "passt");
+    if (k->spec->insecure)
+        return err_set(e, ERR_ENV,
+                       "--security=insecure: mode chroot has no more rights to give than its steps "
+                       "have: 'lighter doctor' says what gives a better mode");
     if (k->spec->shape.shm_size)
         return err_set(e, ERR_ENV,
                        "--shm-size needs a mount of its own, which mode chroot does without: "

@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "sandbox/chroot.h"
+#include "sandbox/relay.h"
 
 /* ---- watched directories ---- */
 
@@ -400,6 +401,9 @@ static bool put_mount(Places *p, const SandboxMount *m, size_t i, Err *e)
         return put_tmpfs(p, target, i, e);
     case SANDBOX_FILE:
         return put_file(p, m, target, i, e);
+    case SANDBOX_SOCKET:
+        return put(p, (Place){.source = relay_socket(p->a, p->spec, i), .lock = -1}, target, false,
+                   e);
     case SANDBOX_OVERLAY:
         break;
     }

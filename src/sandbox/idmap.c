@@ -59,12 +59,12 @@ static bool find_range(Arena *a, const char *file, const char *name, SubRange *r
     return ret->count >= MIN_RANGE;
 }
 
-static bool in_path(const char *program)
+/* A setuid program of the system, wherever the caller's PATH leads. */
+static bool find_program(const char *program, char path[static 128])
 {
     static const char *const DIRS[] = {"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"};
-    char path[128];
     for (size_t i = 0; i < NELEM(DIRS); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", DIRS[i], program);
+        (void)snprintf(path, 128, "%s/%s", DIRS[i], program);
         if (access(path, X_OK) == 0)
             return true;
     }
@@ -83,12 +83,13 @@ static bool rootless_host(SandboxHost *h, Err *e)
 {
     scoped(arena) Arena a = {0};
     const char *name = user_name(&a);
+    char path[128];
     h->mode = MODE_ROOTLESS;
     if (!userns_allowed())
         return err_set(e, ERR_ENV,
                        "mode rootless: user namespaces are switched off; as root: sysctl -w "
                        "user.max_user_namespaces=10000");
-    if (!in_path("newuidmap") || !in_path("newgidmap"))
+    if (!find_program("newuidmap", path) || !find_program("newgidmap", path))
         return err_set(
             e, ERR_ENV,
             "mode rootless: newuidmap and newgidmap are missing; as root: apt-get install uidmap");
@@ -150,14 +151,15 @@ char *sandbox_owners(Arena *a, const SandboxHost *h)
 /* Run newuidmap or newgidmap on `pid`: our own id to 0, the range to 1 and up. */
 static pid_t start_map(const char *program, pid_t pid, unsigned own, SubRange r)
 {
-    char p[16], o[16], s[16], c[16];
+    char p[16], o[16], s[16], c[16], path[128];
     (void)snprintf(p, sizeof p, "%d", (int)pid);
     (void)snprintf(o, sizeof o, "%u", own);
     (void)snprintf(s, sizeof s, "%u", r.start);
     (void)snprintf(c, sizeof c, "%u", r.count);
     pid_t child = fork();
     if (child == 0) {
-        execlp(program, program, p, "0", o, "1", "1", s, c, (char *)NULL);
+        if (find_program(program, path))
+            execl(path, program, p, "0", o, "1", "1", s, c, (char *)NULL);
         _exit(127);
     }
     return child;

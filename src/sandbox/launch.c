@@ -180,9 +180,16 @@ static bool order(const LaunchOrder *o, const int *fds, size_t nfd, pid_t *ret, 
 
 bool launch(const LaunchOrder *o, const int fds[static NLAUNCH_FD], pid_t *ret, Err *e)
 {
-    size_t n = o->flags & LAUNCH_CALLERS ? LAUNCH_OUTPUT : NLAUNCH_FD;
+    LaunchOrder with = *o;
+    int sent[NLAUNCH_FD];
+    size_t n = 0;
+    for (size_t i = 0; i < NLAUNCH_FD; i++) {
+        with.has[i] = fds[i] >= 0;
+        if (with.has[i])
+            sent[n++] = fds[i];
+    }
     pthread_mutex_lock(&launcher.lock);
-    bool ok = start(e) && order(o, fds, n, ret, e);
+    bool ok = start(e) && order(&with, sent, n, ret, e);
     pthread_mutex_unlock(&launcher.lock);
     return ok;
 }

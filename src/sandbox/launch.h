@@ -17,28 +17,21 @@ enum { FD_SPEC = 3, FD_STATUS = 4, FD_STORE = 5, FD_WARDEN = 6, FD_NFIXED = 7 };
 /* The launcher's own end of the orders. */
 enum { FD_ORDERS = 3 };
 
-/* Descriptors that come with an order, in this order. */
+/* Descriptors that may come with an order, in this order. */
 typedef enum LaunchFd {
+    LAUNCH_OUTPUT, /* stdout and stderr; absent: the caller's */
     LAUNCH_SPEC,
     LAUNCH_STATUS,
-    LAUNCH_STORE,
-    LAUNCH_OUTPUT, /* stdout and stderr; with flag LAUNCH_CALLERS: absent */
+    LAUNCH_STORE, /* the process begins in this directory */
 } LaunchFd;
-enum { NLAUNCH_FD = LAUNCH_OUTPUT + 1 };
+enum { NLAUNCH_FD = LAUNCH_STORE + 1 };
 
-typedef enum LaunchFlags {
-    LAUNCH_CALLERS = 1 << 0, /* stdout and stderr are the caller's */
-    LAUNCH_STDIN = 1 << 1,   /* stdin is the caller's; else it is empty */
-} LaunchFlags;
-
-/* One order. The process begins in the store's directory. */
+/* One order. */
 typedef struct LaunchOrder {
-    unsigned flags;
-    /*
-     * CLONE_NEW flags: the process is born in these namespaces, and a pid namespace makes it pid 1;
-     * 0: it makes its own.
-     */
-    uint64_t namespaces;
+    bool has[NLAUNCH_FD]; /* set by launch() */
+    bool callers_stdin;   /* else stdin is empty */
+    pid_t network_of;     /* not 0: the helper that connects this process; see usernet.h */
+    uint64_t namespaces;  /* CLONE_NEW flags: the process is born in these */
 } LaunchOrder;
 
 /* What the launcher answers: a pid, or -errno. */
@@ -58,8 +51,8 @@ NODISCARD bool launch(const LaunchOrder *o, const int fds[static NLAUNCH_FD], pi
 /* launcher_main - the launcher. Never returns. */
 _Noreturn void launcher_main(void);
 
-/* child_main - what a launched process does, in child.c. Never returns. */
-_Noreturn void child_main(uint64_t namespaces);
+/* child_main - what the first process of a step does, in child.c. Never returns. */
+_Noreturn void child_main(void);
 
 /* fds_send, fds_receive - a message with descriptors, over a SOCK_SEQPACKET socket. 1, 0 at the end
  * of the stream, or -1 with errno; a message of another size is EPROTO. */

@@ -9,21 +9,27 @@
 
 #include "base/fs.h"
 #include "sandbox/launch.h"
+#include "sandbox/usernet.h"
 
 /*
  * Give the descriptors their numbers. All are above them to begin with, so that none is overwritten
  * before it is moved.
  */
-static bool arrange(const LaunchOrder *o, int empty, const int *fds)
+static bool arrange(const LaunchOrder *o, int empty, const int fds[static NLAUNCH_FD])
 {
-    if (!(o->flags & LAUNCH_STDIN) && dup2(empty, STDIN_FILENO) < 0)
+    static const int NUMBERS[NLAUNCH_FD] = {
+        [LAUNCH_OUTPUT] = STDOUT_FILENO, FD_SPEC, FD_STATUS, FD_STORE};
+    if (!o->callers_stdin && dup2(empty, STDIN_FILENO) < 0)
         return false;
-    if (!(o->flags & LAUNCH_CALLERS) && (dup2(fds[LAUNCH_OUTPUT], STDOUT_FILENO) < 0 ||
-                                         dup2(fds[LAUNCH_OUTPUT], STDERR_FILENO) < 0))
+    if (o->has[LAUNCH_OUTPUT] && dup2(fds[LAUNCH_OUTPUT], STDERR_FILENO) < 0)
         return false;
-    return dup2(fds[LAUNCH_SPEC], FD_SPEC) >= 0 && dup2(fds[LAUNCH_STATUS], FD_STATUS) >= 0 &&
-           dup2(fds[LAUNCH_STORE], FD_STORE) >= 0 &&
-           syscall(SYS_close_range, FD_WARDEN, ~0U, 0) == 0;
+    for (size_t i = 0; i < NLAUNCH_FD; i++) {
+        if (o->has[i] && dup2(fds[i], NUMBERS[i]) < 0)
+            return false;
+        if (!o->has[i] && NUMBERS[i] > STDERR_FILENO)
+            close(NUMBERS[i]);
+    }
+    return syscall(SYS_close_range, FD_WARDEN, ~0U, 0) == 0;
 }
 
 /*
@@ -36,51 +42,66 @@ static pid_t clone_for(const LaunchOrder *o)
                           NULL, NULL, NULL);
 }
 
-static int32_t carry_out(const LaunchOrder *o, int empty, const int *fds)
+static int32_t carry_out(const LaunchOrder *o, int empty, const int fds[static NLAUNCH_FD])
 {
     /* A new mount namespace takes the working directory along; overlayfs would not take a
      * descriptor of the old one. */
-    if (fchdir(fds[LAUNCH_STORE]) < 0)
+    if (o->has[LAUNCH_STORE] && fchdir(fds[LAUNCH_STORE]) < 0)
         return -errno;
     pid_t pid = clone_for(o);
     if (pid == 0) {
         if (!arrange(o, empty, fds))
             _exit(1);
-        child_main(o->namespaces);
+        if (o->network_of)
+            usernet_main(o->network_of);
+        child_main();
     }
     return pid < 0 ? -errno : pid;
 }
 
-/* Move what came to numbers above the fixed ones. */
-static bool lift(int *fds, size_t n)
+/* A copy above the fixed numbers. */
+static int lift(int fd)
 {
-    for (size_t i = 0; i < n; i++) {
-        int high = fds[i] < FD_NFIXED ? fcntl(fds[i], F_DUPFD_CLOEXEC, FD_NFIXED) : fds[i];
-        if (high < 0)
-            return false;
-        if (high != fds[i])
-            close(fds[i]);
-        fds[i] = high;
+    int high = fd < FD_NFIXED ? fcntl(fd, F_DUPFD_CLOEXEC, FD_NFIXED) : fd;
+    if (high != fd)
+        close(fd);
+    return high;
+}
+
+/* Which descriptor is which; -1 for those that did not come. */
+static bool sort_out(const LaunchOrder *o, const int *came, size_t n, int ret[static NLAUNCH_FD])
+{
+    size_t next = 0;
+    bool ok = true;
+    for (size_t i = 0; i < NLAUNCH_FD; i++) {
+        ret[i] = o->has[i] && next < n ? lift(came[next++]) : -1;
+        ok = ok && (ret[i] >= 0) == o->has[i];
     }
-    return true;
+    while (next < n) {
+        close(came[next++]);
+        ok = false;
+    }
+    return ok;
 }
 
 _Noreturn void launcher_main(void)
 {
-    int empty = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (empty < 0 || !lift(&empty, 1))
+    int empty = lift(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (empty < 0)
         _exit(1);
     for (;;) {
         LaunchOrder o;
-        int fds[NLAUNCH_FD];
+        int came[NLAUNCH_FD], fds[NLAUNCH_FD];
         size_t n = 0;
-        int got = fds_receive(FD_ORDERS, &o, sizeof o, fds, NLAUNCH_FD, &n);
+        int got = fds_receive(FD_ORDERS, &o, sizeof o, came, NLAUNCH_FD, &n);
         if (got <= 0)
             _exit(got < 0);
-        bool whole = n == (size_t)(o.flags & LAUNCH_CALLERS ? LAUNCH_OUTPUT : NLAUNCH_FD);
-        LaunchAnswer answer = {whole && lift(fds, n) ? carry_out(&o, empty, fds) : -EPROTO};
-        for (size_t i = 0; i < n; i++)
-            close(fds[i]);
+        LaunchAnswer answer = {-EPROTO};
+        if (sort_out(&o, came, n, fds))
+            answer.pid = carry_out(&o, empty, fds);
+        for (size_t i = 0; i < NLAUNCH_FD; i++)
+            if (fds[i] >= 0)
+                close(fds[i]);
         if (fds_send(FD_ORDERS, &answer, sizeof answer, NULL, 0) < 0)
             _exit(1);
     }

@@ -7,6 +7,7 @@
 #include "sandbox/mount.h"
 
 #include "base/owner.h"
+#include "sandbox/usernet.h"
 
 /* ---- what every sandbox has ---- */
 
@@ -54,20 +55,43 @@ static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
  */
 static bool mount_sys(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const uint64_t attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     Err ignored = ERR_INIT;
-    if (spec->net == SANDBOX_NET_NONE && mount_new(r, "sysfs", "/sys", flags, NULL, &ignored))
+    if (spec->net != SANDBOX_NET_HOST &&
+        mount_new(r, "sysfs", "/sys", flags | (spec->insecure ? 0 : MS_RDONLY), NULL, &ignored))
         return true;
     return mount_bind(r, "/sys", "/sys", spec->in_userns,
-                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                      e);
+                      attrs | (spec->insecure ? 0 : MOUNT_ATTR_RDONLY), e);
+}
+
+/*
+ * What docker's builder gives to an insecure step besides; a device that the machine lacks is
+ * lacking here too.
+ */
+static bool mount_devices(const Root *r, Err *e)
+{
+    static const char *const DEVICES[] = {"/dev/kmsg", "/dev/cuse",    "/dev/fuse",
+                                          "/dev/kvm",  "/dev/net/tun", "/dev/loop-control"};
+    char loop[24];
+    for (size_t i = 0; i < NELEM(DEVICES); i++)
+        if (access(DEVICES[i], F_OK) == 0 && !mount_bind(r, DEVICES[i], DEVICES[i], false, 0, e))
+            return false;
+    for (int i = 0;; i++) {
+        (void)snprintf(loop, sizeof loop, "/dev/loop%d", i);
+        if (access(loop, F_OK) < 0)
+            return true;
+        if (!mount_bind(r, loop, loop, false, 0, e))
+            return false;
+    }
 }
 
 static bool mount_system(const SandboxSpec *spec, const Root *r, Err *e)
 {
     if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
         return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
-    return mount_dev(spec, r, e) && mount_sys(spec, r, e);
+    return mount_dev(spec, r, e) && (!spec->insecure || mount_devices(r, e)) &&
+           mount_sys(spec, r, e);
 }
 
 /* The file to show as /etc/hosts, in the arena; NULL on failure. */
@@ -81,20 +105,29 @@ static const char *hosts_file(Arena *a, const SandboxSpec *spec, Err *e)
     return fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ? path : NULL;
 }
 
+/* A host without name service gives the step an empty file. */
+static bool write_resolv(const char *path, Err *e)
+{
+    scoped(buf) Buf theirs = BUF_INIT, ours = BUF_INIT;
+    Err ignored = ERR_INIT;
+    if (fs_read_file(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &theirs, &ignored))
+        usernet_resolv(buf_str(&theirs), &ours);
+    return fs_write_file(AT_FDCWD, path, buf_str(&ours), ours.len, e);
+}
+
 /* Name resolution is the caller's, hosts are the sandbox's own; both are mounted over, never in the
  * layer. */
 static bool mount_files(Arena *a, const SandboxSpec *spec, const Root *r, Err *e)
 {
-    char path[4200];
     const char *hosts = hosts_file(a, spec, e);
     if (!hosts || !mount_bind(r, hosts, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
         return false;
-    const char *resolv = "/etc/resolv.conf";
-    if (access(resolv, R_OK) < 0) { /* a host without name service: the step gets an empty file */
-        (void)snprintf(path, sizeof path, "%s/resolv.conf", spec->scratch);
-        if (!fs_write_file(AT_FDCWD, path, "", 0, e))
+    const char *resolv = "/etc/resolv.conf",
+               *own = arena_printf(a, "%s/resolv.conf", spec->scratch);
+    if (spec->net == SANDBOX_NET_USER || access(resolv, R_OK) < 0) {
+        if (!write_resolv(own, e))
             return false;
-        resolv = path;
+        resolv = own;
     }
     return mount_bind(r, resolv, "/etc/resolv.conf", false, MOUNT_ATTR_RDONLY, e);
 }
@@ -172,5 +205,5 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
     if (!root_open(root, &r, e))
         return false;
     return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
-           mount_extras(a, spec, &r, e) && enter_root(&r, e) && hide(e);
+           mount_extras(a, spec, &r, e) && enter_root(&r, e) && (spec->insecure || hide(e));
 }

@@ -10,8 +10,10 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "sandbox/chroot.h"
+#include "sandbox/relay.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
+#include "sandbox/usernet.h"
 
 /* The parent's ends of one running sandbox. */
 typedef struct Running {
@@ -22,6 +24,10 @@ typedef struct Running {
     bool cancelled;
     const SandboxSpec *spec;
     const SandboxOutput *out;
+    Relay *relay;
+    int network; /* what passt says; -1: there is none */
+    pid_t network_pid;
+    Buf said;
     Err *e;
 } Running;
 
@@ -48,14 +54,60 @@ static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
 
 static bool start(Running *r, int specfd, int status, int output)
 {
-    const int fds[NLAUNCH_FD] = {[LAUNCH_SPEC] = specfd,
+    const int fds[NLAUNCH_FD] = {[LAUNCH_OUTPUT] = output,
+                                 [LAUNCH_SPEC] = specfd,
                                  [LAUNCH_STATUS] = status,
-                                 [LAUNCH_STORE] = r->spec->storefd,
-                                 [LAUNCH_OUTPUT] = output};
-    LaunchOrder o = {.flags = (output < 0 ? LAUNCH_CALLERS : 0u) |
-                              (r->spec->interactive ? LAUNCH_STDIN : 0u),
+                                 [LAUNCH_STORE] = r->spec->storefd};
+    LaunchOrder o = {.callers_stdin = r->spec->interactive,
                      .namespaces = launch_namespaces(r->spec)};
     return launch(&o, fds, &r->pid, r->e);
+}
+
+/* ---- the step's network ---- */
+
+/* The first process has its network namespace from birth; what it is connected by comes after. */
+static bool start_network(Running *r)
+{
+    int raw = -1, theirs = -1;
+    if (r->spec->net != SANDBOX_NET_USER)
+        return true;
+    if (!pipe_pair(&raw, &theirs, r->e))
+        return false;
+    r->network = raw;
+    const int fds[NLAUNCH_FD] = {
+        [LAUNCH_OUTPUT] = theirs, [LAUNCH_SPEC] = -1, [LAUNCH_STATUS] = -1, [LAUNCH_STORE] = -1};
+    LaunchOrder o = {.network_of = r->pid};
+    bool ok = launch(&o, fds, &r->network_pid, r->e);
+    close(theirs);
+    return ok;
+}
+
+/* What passt says is said only if it ends before the step does. */
+static void take_network(Running *r, struct pollfd *p)
+{
+    char block[1024];
+    ssize_t n = read(p->fd, block, sizeof block);
+    if (n > 0 && r->said.len < ERR_MSG_MAX)
+        buf_add(&r->said, block, (size_t)n);
+    if (n > 0 || (n < 0 && errno == EINTR))
+        return;
+    p->fd = -1;
+    if (!r->got_exit && !r->got_error && !r->cancelled)
+        r->got_error = !usernet_fail(buf_str(&r->said), r->e);
+    kill(r->pid, SIGKILL);
+}
+
+static void end_network(Running *r)
+{
+    int status;
+    if (r->network >= 0)
+        close(r->network);
+    if (r->network_pid > 0) {
+        kill(r->network_pid, SIGTERM);
+        while (waitpid(r->network_pid, &status, 0) < 0 && errno == EINTR) {
+        }
+    }
+    buf_done(&r->said);
 }
 
 typedef struct Stub {
@@ -92,48 +144,77 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
     }
 }
 
+static void take_cancel(Running *r, struct pollfd *p)
+{
+    if (r->spec->interactive) {
+        uint64_t count;
+        (void)!read(p->fd, &count, sizeof count);
+        kill(r->pid, cancel_signal());
+        return;
+    }
+    kill(r->pid, r->spec->copied ? CHROOT_END : SIGKILL);
+    r->cancelled = true;
+    p->fd = -1;
+}
+
+static void take_output(Running *r, struct pollfd *p)
+{
+    char block[32 << 10];
+    ssize_t n = read(p->fd, block, sizeof block);
+    if (n > 0)
+        r->out->take(r->out->arg, block, (size_t)n);
+    else if (n == 0 || errno != EINTR)
+        p->fd = -1;
+}
+
+static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
+{
+    Report rep;
+    ssize_t n = read(p->fd, &rep, sizeof rep);
+    if (n == (ssize_t)sizeof rep)
+        take_report(r, stubs, &rep);
+    else if (n >= 0 || errno != EINTR)
+        p->fd = -1;
+}
+
 /* Read until both are closed, which is when the last process of the step is gone. */
 static void pump(Running *r, Stubs *stubs)
 {
-    char block[32 << 10];
-    struct pollfd p[3] = {{r->output, POLLIN, 0}, {r->status, POLLIN, 0}, {cancel_fd(), POLLIN, 0}};
-    while (p[0].fd >= 0 || p[1].fd >= 0) {
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
+    enum { OUTPUT, STATUS, CANCEL, NETWORK, RELAY };
+    struct pollfd p[RELAY + RELAY_MAX_POLL] = {[OUTPUT] = {r->output, POLLIN, 0},
+                                               [STATUS] = {r->status, POLLIN, 0},
+                                               [CANCEL] = {cancel_fd(), POLLIN, 0},
+                                               [NETWORK] = {r->network, POLLIN, 0}};
+    while (p[OUTPUT].fd >= 0 || p[STATUS].fd >= 0) {
+        size_t n = RELAY + relay_poll(r->relay, p + RELAY);
+        if (poll(p, n, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             break;
-        if (p[2].fd >= 0 && p[2].revents && r->spec->interactive) {
-            uint64_t count;
-            (void)!read(p[2].fd, &count, sizeof count);
-            kill(r->pid, cancel_signal());
-        } else if (p[2].fd >= 0 && p[2].revents) {
-            kill(r->pid, r->spec->copied ? CHROOT_END : SIGKILL);
-            r->cancelled = true;
-            p[2].fd = -1;
         }
-        if (p[0].fd >= 0 && p[0].revents) {
-            ssize_t n = read(p[0].fd, block, sizeof block);
-            if (n > 0)
-                r->out->take(r->out->arg, block, (size_t)n);
-            else if (n == 0 || errno != EINTR)
-                p[0].fd = -1;
-        }
-        if (p[1].fd >= 0 && p[1].revents) {
-            Report rep;
-            ssize_t n = read(p[1].fd, &rep, sizeof rep);
-            if (n == (ssize_t)sizeof rep)
-                take_report(r, stubs, &rep);
-            else if (n >= 0 || errno != EINTR)
-                p[1].fd = -1;
-        }
+        if (p[CANCEL].fd >= 0 && p[CANCEL].revents)
+            take_cancel(r, &p[CANCEL]);
+        if (p[OUTPUT].fd >= 0 && p[OUTPUT].revents)
+            take_output(r, &p[OUTPUT]);
+        if (p[STATUS].fd >= 0 && p[STATUS].revents)
+            take_status(r, stubs, &p[STATUS]);
+        if (p[NETWORK].fd >= 0 && p[NETWORK].revents)
+            take_network(r, &p[NETWORK]);
+        relay_step(r->relay, p + RELAY);
     }
 }
 
 bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
 {
-    Running r = {.output = -1, .status = -1, .spec = spec, .out = out, .e = e};
+    Running r = {.output = -1, .status = -1, .network = -1, .spec = spec, .out = out, .e = e};
     Stubs stubs = {0};
+    scoped(arena) Arena arena = {0};
+    scoped(relay) Relay *relay = NULL;
     int raw;
-    if (!links_prepare(spec, e) || !spec_write(spec, &raw, e))
+    if (!links_prepare(spec, e) || !relay_new(&arena, spec, &relay, e) ||
+        !spec_write(spec, &raw, e))
         return false;
+    r.relay = relay;
     scoped(fd) int specfd = raw;
     scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
     if (!status_pair(&status_r, &status_w, e) ||
@@ -141,6 +222,10 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
         return false;
     if (!start(&r, specfd, status_w, out_w))
         return false;
+    if (!start_network(&r)) {
+        r.got_error = true;
+        kill(r.pid, SIGKILL);
+    }
     close(fd_take(&status_w));
     if (out_w >= 0)
         close(fd_take(&out_w));
@@ -151,6 +236,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     int status;
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
     }
+    end_network(&r);
     for (size_t i = stubs.n; i-- > 0;)
         stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
     arena_done(&stubs.arena);

@@ -101,24 +101,26 @@ typedef enum SandboxMountKind {
     SANDBOX_OVERLAY, /* a stack of directories; what is written is thrown away */
     SANDBOX_TMPFS,   /* an empty directory in memory */
     SANDBOX_FILE,    /* a file in memory, read-only: it never exists on a disk */
+    SANDBOX_SOCKET,  /* a socket that leads to a socket of the caller's */
 } SandboxMountKind;
 
 typedef struct SandboxMount {
     SandboxMountKind kind;
     const char *target; /* absolute */
     bool readonly;
-    const char *source; /* BIND: relative to `storefd`, or absolute */
+    const char *source; /* BIND: relative to `storefd`, or absolute; SOCKET: absolute */
     StrList lowers;     /* OVERLAY: relative to `storefd`, top first; none: an empty directory */
     const char *sub;    /* BIND, OVERLAY: file or directory inside that is mounted; NULL: all */
     const void *bytes;  /* FILE */
     uint64_t size;      /* FILE: of `bytes`; TMPFS: limit in bytes, 0: the kernel's */
-    uint32_t mode;      /* FILE: permission bits; without an x bit the mount is noexec */
-    uint32_t uid, gid;  /* FILE: as the step counts them */
+    uint32_t mode;      /* FILE, SOCKET: permission bits; a FILE without an x bit is noexec */
+    uint32_t uid, gid;  /* FILE, SOCKET: as the step counts them */
 } SandboxMount;
 
 typedef enum SandboxNet {
     SANDBOX_NET_HOST, /* the caller's */
     SANDBOX_NET_NONE, /* its own, with a loopback interface and nothing else */
+    SANDBOX_NET_USER, /* its own, which passt connects with the caller's */
 } SandboxNet;
 
 /* A limit of the command's process, setrlimit(2). */
@@ -174,6 +176,7 @@ typedef struct SandboxSpec {
     size_t nmount;
     SandboxNet net;
     SandboxShape shape;
+    bool insecure;    /* all the rights this process has, instead of docker's default */
     bool fast_owners; /* MODE_SINGLE: remembered owners are not shown to the command */
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
 } SandboxSpec;

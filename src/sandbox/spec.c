@@ -92,6 +92,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_u32(&b, s->interactive);
     put_u32(&b, owners_remembered());
     put_u32(&b, s->fast_owners);
+    put_u32(&b, s->insecure);
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
@@ -213,6 +214,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.interactive = get_u32(&c);
     owners_remember(get_u32(&c));
     s.fast_owners = get_u32(&c);
+    s.insecure = get_u32(&c);
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);

@@ -32,8 +32,8 @@ NODISCARD bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e);
 /* spec_hosts - append the text of a step's /etc/hosts. */
 void spec_hosts(const char *hostname, const SandboxShape *shape, Buf *out);
 
-/* launch_namespaces - the namespaces that the first process of a step is born in; 0: it is a keeper
- * and makes them itself. */
+/* launch_namespaces - the namespaces that the first process of a step is born in; a keeper makes
+ * most of them for its children. */
 uint64_t launch_namespaces(const SandboxSpec *spec);
 
 /* sandbox_mount - in the child: mount the root at <scratch>/root and everything in it, then make it

@@ -16,6 +16,22 @@
 
 enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
 
+/* Words of the key, by PlanNet. */
+static const char *const NETWORKS[] = {"host", "none", "passt"};
+
+static SandboxNet sandbox_net(PlanNet n)
+{
+    switch (n) {
+    case PLAN_NET_HOST:
+        return SANDBOX_NET_HOST;
+    case PLAN_NET_NONE:
+        return SANDBOX_NET_NONE;
+    case PLAN_NET_USER:
+        return SANDBOX_NET_USER;
+    }
+    return SANDBOX_NET_NONE;
+}
+
 static const char *hostname(const StepsEnv *env)
 {
     return env->hostname ? env->hostname : STEP_HOSTNAME;
@@ -55,7 +71,9 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
     key_list(k, "env", &r->env);
     key_text(k, "cwd", r->cwd);
     key_text(k, "user", r->user);
-    key_text(k, "network", r->no_network ? "none" : "host");
+    key_text(k, "network", NETWORKS[r->network]);
+    if (r->insecure)
+        key_text(k, "security", "insecure");
     key_text(k, "hostname", hostname(w->env));
     key_shape(w);
     if (w->env->fast_owners) /* programs that copy files may write other owners */
@@ -214,7 +232,8 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .hostname = hostname(w->env),
         .points = w->env->points,
         .fast_owners = w->env->fast_owners,
-        .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
+        .net = sandbox_net(r->network),
+        .insecure = r->insecure,
         .shape = w->env->shape,
     };
     SandboxOutput out = {take, log};

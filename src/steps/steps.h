@@ -23,6 +23,11 @@ typedef struct StepSecret {
     Str value;
 } StepSecret;
 
+/* An agent that steps may speak with by id: the address of its socket. */
+typedef struct StepAgent {
+    const char *id, *socket; /* absolute */
+} StepAgent;
+
 /* A repository that an ADD names, fetched. */
 typedef struct StepGit {
     const PlanSource *source;
@@ -42,6 +47,8 @@ typedef struct StepsEnv {
                          it */
     const StepSecret *secrets;
     size_t nsecret;
+    const StepAgent *agents;
+    size_t nagent;
     StepGit *git; /* of all ADDs, once steps_fetch_git() has run */
     size_t ngit;
     SandboxShape shape;   /* of RUN; all of it is in the key */

@@ -202,7 +202,7 @@ def test_an_unknown_instruction_is_named_with_file_line_and_the_near_word(lighte
     ("RUN --device=vendor.com/class=x true", "RUN --device: not supported"),
     ("RUN --security=insecure true", "security.insecure is not allowed"),
     ("RUN --network=host true", "network.host is not allowed"),
-    ("RUN --mount=type=ssh,required=true true", "no agent is forwarded"),
+    ("RUN --mount=type=ssh,source=x true", "ssh does not support source"),
     ("COPY --nosuch x /", "unknown flag: --nosuch"), ("RUN --nosuch x", "unknown flag: --nosuch"),
     ("RUN --mout=type=cache,target=/x x", "did you mean mount"),
 ])
