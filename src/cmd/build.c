@@ -36,6 +36,7 @@ static const OptRow ROWS[] = {
     {"allow", 0, OPT_LIST, FIELD(allow), "WORD",
      "let steps ask for network.host or security.insecure"},
     SHAPE_ROWS(BuildOpts),
+    LIMIT_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
@@ -57,12 +58,9 @@ static const OptRow ROWS[] = {
     {"cache-from", 0, OPT_REFUSED, 0, NULL, LATER},
     {"cache-to", 0, OPT_REFUSED, 0, NULL, LATER},
     {"call", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"cgroup-parent", 0, OPT_REFUSED, 0, NULL, LATER},
     {"check", 0, OPT_REFUSED, 0, NULL, LATER},
     {"compress", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"cpuset-cpus", 0, OPT_REFUSED, 0, NULL, LATER},
     {"load", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"memory", 'm', OPT_REFUSED, 0, NULL, LATER},
     {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
     {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
@@ -158,7 +156,8 @@ static bool check_options(Build *b, const StrList *operands)
     return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
            inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
            ssh_read(b) && rights_read(b) &&
-           shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e);
+           shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
+           limits_read(&b->opts->limits, &b->env.limits, b->e);
 }
 
 /* The published frontends of docker/dockerfile, from whatever mirror, or the one built in. */

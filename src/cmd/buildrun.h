@@ -6,6 +6,7 @@
 #define CMD_BUILDRUN_H
 
 #include "cmd/cmd.h"
+#include "cmd/limits.h"
 #include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
@@ -18,6 +19,7 @@ typedef struct BuildOpts {
     StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
     bool no_cache, quiet, ignore_syntax;
     ShapeOpts shape;
+    LimitOpts limits;
 } BuildOpts;
 
 /* A context by what it is given as. */

@@ -8,6 +8,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/limits.h"
 #include "cmd/shape.h"
 #include "snapshot/snapshot.h"
 #include "source/source.h"
@@ -18,6 +19,7 @@ typedef struct RunOpts {
     const char *workdir, *user, *isolation, *entrypoint, *network;
     bool rm;
     ShapeOpts shape;
+    LimitOpts limits;
 } RunOpts;
 
 #define FIELD(f) offsetof(RunOpts, f)
@@ -35,6 +37,7 @@ static const OptRow ROWS[] = {
     {"network", 0, OPT_STRING, FIELD(network), "host|none|passt",
      "the caller's network (the default), only a loopback interface, or its own through passt"},
     SHAPE_ROWS(RunOpts),
+    LIMIT_ROWS(RunOpts),
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless, single or chroot (default auto)"},
     {"detach", 'd', OPT_REFUSED, 0, NULL, "lighter has no daemon that could keep it; use '&'"},
@@ -145,10 +148,13 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     char dir[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     SandboxSpec spec = {.interactive = true};
+    SandboxLimits limits;
     if (!operands->n)
         return err_set(e, ERR_USAGE, "needs an image");
-    if (!shape_network(o->network, &spec.net, e) || !shape_read(a, &o->shape, &spec.shape, e))
+    if (!shape_network(o->network, &spec.net, e) || !shape_read(a, &o->shape, &spec.shape, e) ||
+        !limits_read(&o->limits, &limits, e))
         return false;
+    spec.limits = &limits;
     SandboxMount *volumes = NEW_N(a, SandboxMount, o->volumes.n + 1);
     spec.mounts = volumes;
     for (size_t i = 0; i < o->volumes.n; i++)

@@ -295,6 +295,10 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     Err e = ERR_INIT;
     if (spec->net != SANDBOX_NET_HOST && !loopback_up(&e))
         fail(&e);
+    if (sandbox_limits_any(spec->limits) && unshare(CLONE_NEWCGROUP) < 0) {
+        err_errno(&e, ERR_ENV, "make a cgroup namespace");
+        fail(&e);
+    }
     if (sethostname(spec->hostname, strlen(spec->hostname)) < 0) {
         err_errno(&e, ERR_ENV, "set the host name");
         fail(&e);
@@ -339,9 +343,14 @@ static uint64_t network_namespace(const SandboxSpec *spec)
     return spec->net != SANDBOX_NET_HOST ? (uint64_t)CLONE_NEWNET : 0;
 }
 
-enum {
-    OTHER_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP,
-};
+enum { OTHER_NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS };
+
+/* A process is born into its group, but a namespace made with it would begin where the launcher
+ * is: with a group of its own, init makes one for itself. */
+static uint64_t cgroup_namespace(const SandboxSpec *spec)
+{
+    return sandbox_limits_any(spec->limits) ? 0 : CLONE_NEWCGROUP;
+}
 
 /* Whether a process stays outside of the step and answers for it. */
 static bool has_keeper(const SandboxSpec *spec)
@@ -353,7 +362,8 @@ uint64_t launch_namespaces(const SandboxSpec *spec)
 {
     if (spec->copied)
         return 0;
-    return network_namespace(spec) | (has_keeper(spec) ? 0 : (uint64_t)OTHER_NAMESPACES);
+    return network_namespace(spec) |
+           (has_keeper(spec) ? 0 : OTHER_NAMESPACES | cgroup_namespace(spec));
 }
 
 static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
@@ -361,7 +371,7 @@ static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
     Warden *warden = NULL;
     Err e = ERR_INIT;
     int status;
-    if (unshare(OTHER_NAMESPACES) < 0) {
+    if (unshare(OTHER_NAMESPACES | (int)cgroup_namespace(spec)) < 0) {
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);
     }

@@ -59,15 +59,28 @@ static bool find_range(Arena *a, const char *file, const char *name, SubRange *r
     return ret->count >= MIN_RANGE;
 }
 
-/* A setuid program of the system, wherever the caller's PATH leads. */
-static bool find_program(const char *program, char path[static 128])
+static bool executable(const char *dir, size_t n, const char *program,
+                       char path[static PROGRAM_PATH_MAX])
+{
+    return n &&
+           snprintf(path, PROGRAM_PATH_MAX, "%.*s/%s", (int)n, dir, program) < PROGRAM_PATH_MAX &&
+           access(path, X_OK) == 0;
+}
+
+bool program_find(const char *program, char path[static PROGRAM_PATH_MAX])
 {
     static const char *const DIRS[] = {"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"};
-    for (size_t i = 0; i < NELEM(DIRS); i++) {
-        (void)snprintf(path, 128, "%s/%s", DIRS[i], program);
-        if (access(path, X_OK) == 0)
+    const char *list = getenv("PATH");
+    for (const char *p = list ? list : ""; *p;) {
+        size_t n = strcspn(p, ":");
+        if (executable(p, n, program, path))
             return true;
+        p += n;
+        p += *p == ':';
     }
+    for (size_t i = 0; i < NELEM(DIRS); i++)
+        if (executable(DIRS[i], strlen(DIRS[i]), program, path))
+            return true;
     return false;
 }
 
@@ -83,13 +96,13 @@ static bool rootless_host(SandboxHost *h, Err *e)
 {
     scoped(arena) Arena a = {0};
     const char *name = user_name(&a);
-    char path[128];
+    char path[PROGRAM_PATH_MAX];
     h->mode = MODE_ROOTLESS;
     if (!userns_allowed())
         return err_set(e, ERR_ENV,
                        "mode rootless: user namespaces are switched off; as root: sysctl -w "
                        "user.max_user_namespaces=10000");
-    if (!find_program("newuidmap", path) || !find_program("newgidmap", path))
+    if (!program_find("newuidmap", path) || !program_find("newgidmap", path))
         return err_set(
             e, ERR_ENV,
             "mode rootless: newuidmap and newgidmap are missing; as root: apt-get install uidmap");
@@ -151,14 +164,14 @@ char *sandbox_owners(Arena *a, const SandboxHost *h)
 /* Run newuidmap or newgidmap on `pid`: our own id to 0, the range to 1 and up. */
 static pid_t start_map(const char *program, pid_t pid, unsigned own, SubRange r)
 {
-    char p[16], o[16], s[16], c[16], path[128];
+    char p[16], o[16], s[16], c[16], path[PROGRAM_PATH_MAX];
     (void)snprintf(p, sizeof p, "%d", (int)pid);
     (void)snprintf(o, sizeof o, "%u", own);
     (void)snprintf(s, sizeof s, "%u", r.start);
     (void)snprintf(c, sizeof c, "%u", r.count);
     pid_t child = fork();
     if (child == 0) {
-        if (find_program(program, path))
+        if (program_find(program, path))
             execl(path, program, p, "0", o, "1", "1", s, c, (char *)NULL);
         _exit(127);
     }

@@ -22,9 +22,10 @@ typedef enum LaunchFd {
     LAUNCH_OUTPUT, /* stdout and stderr; absent: the caller's */
     LAUNCH_SPEC,
     LAUNCH_STATUS,
-    LAUNCH_STORE, /* the process begins in this directory */
+    LAUNCH_STORE,  /* the process begins in this directory */
+    LAUNCH_CGROUP, /* and is born in this control group */
 } LaunchFd;
-enum { NLAUNCH_FD = LAUNCH_STORE + 1 };
+enum { NLAUNCH_FD = LAUNCH_CGROUP + 1 };
 
 /* One order. */
 typedef struct LaunchOrder {

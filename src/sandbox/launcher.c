@@ -2,6 +2,7 @@
  * sandbox/launcher.c - the launcher: takes orders and forks, until the builder is gone.
  */
 #include <errno.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -17,13 +18,15 @@
  */
 static bool arrange(const LaunchOrder *o, int empty, const int fds[static NLAUNCH_FD])
 {
-    static const int NUMBERS[NLAUNCH_FD] = {
-        [LAUNCH_OUTPUT] = STDOUT_FILENO, FD_SPEC, FD_STATUS, FD_STORE};
+    static const int NUMBERS[] = {[LAUNCH_OUTPUT] = STDOUT_FILENO,
+                                  [LAUNCH_SPEC] = FD_SPEC,
+                                  [LAUNCH_STATUS] = FD_STATUS,
+                                  [LAUNCH_STORE] = FD_STORE};
     if (!o->callers_stdin && dup2(empty, STDIN_FILENO) < 0)
         return false;
     if (o->has[LAUNCH_OUTPUT] && dup2(fds[LAUNCH_OUTPUT], STDERR_FILENO) < 0)
         return false;
-    for (size_t i = 0; i < NLAUNCH_FD; i++) {
+    for (size_t i = 0; i < NELEM(NUMBERS); i++) {
         if (o->has[i] && dup2(fds[i], NUMBERS[i]) < 0)
             return false;
         if (!o->has[i] && NUMBERS[i] > STDERR_FILENO)
@@ -36,9 +39,15 @@ static bool arrange(const LaunchOrder *o, int empty, const int fds[static NLAUNC
  * A child of our parent, so that the builder can wait for it and it dies with the builder. The
  * system call itself: fork(3) takes no flags, and with one thread has nothing else to do for us.
  */
-static pid_t clone_for(const LaunchOrder *o)
+static pid_t clone_for(const LaunchOrder *o, int cgroup)
 {
-    return (pid_t)syscall(SYS_clone, (unsigned long)o->namespaces | CLONE_PARENT | SIGCHLD, NULL,
+    if (cgroup >= 0) { /* which tells the parent by SIGCHLD, as the launcher would */
+        struct clone_args args = {.flags =
+                                      o->namespaces | (uint64_t)CLONE_PARENT | CLONE_INTO_CGROUP,
+                                  .cgroup = (uint64_t)cgroup};
+        return (pid_t)syscall(SYS_clone3, &args, sizeof args);
+    }
+    return (pid_t)syscall(SYS_clone, o->namespaces | CLONE_PARENT | (unsigned long)SIGCHLD, NULL,
                           NULL, NULL, NULL);
 }
 
@@ -48,7 +57,7 @@ static int32_t carry_out(const LaunchOrder *o, int empty, const int fds[static N
      * descriptor of the old one. */
     if (o->has[LAUNCH_STORE] && fchdir(fds[LAUNCH_STORE]) < 0)
         return -errno;
-    pid_t pid = clone_for(o);
+    pid_t pid = clone_for(o, fds[LAUNCH_CGROUP]);
     if (pid == 0) {
         if (!arrange(o, empty, fds))
             _exit(1);

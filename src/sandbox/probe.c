@@ -160,24 +160,10 @@ static bool try_sysctls(const Probe *p, Err *e)
 
 /* ---- ids ---- */
 
-static bool in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    for (const char *p = path ? path : ""; *p;) {
-        char file[4096];
-        size_t n = strcspn(p, ":");
-        (void)snprintf(file, sizeof file, "%.*s/%s", (int)n, p, program);
-        if (n && access(file, X_OK) == 0)
-            return true;
-        p += n;
-        p += *p == ':';
-    }
-    return false;
-}
-
 static bool has_program(const char *name, Err *e)
 {
-    return in_path(name) || err_set(e, ERR_ENV, "%s is not in PATH", name);
+    char path[PROGRAM_PATH_MAX];
+    return program_find(name, path) || err_set(e, ERR_ENV, "%s is not in PATH", name);
 }
 
 static bool try_newuidmap(const Probe *p, Err *e)
@@ -248,14 +234,19 @@ static bool try_overlay_userns(const Probe *p, Err *e)
 
 static bool try_lowerdir_plus(const Probe *p, Err *e)
 {
-    if (mkdir("lower", 0755) < 0)
-        return err_errno(e, ERR_ENV, "create 'lower'");
-    if (unshare(CLONE_NEWNS) < 0 && !(enter_userns(p, e) && own_mounts(e)))
+    StrList lowers = {0};
+    strlist_add(p->a, &lowers, "lower");
+    strlist_add(p->a, &lowers, "upper");
+    Overlay o = {.lowers = &lowers};
+    if (!make_dirs(e))
         return false;
-    scoped(fd) int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-    return (fs >= 0 &&
-            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "lowerdir+", "lower", 0) == 0) ||
-           err_errno(e, ERR_ENV, "fsconfig");
+    if (unshare(CLONE_NEWNS) < 0) {
+        if (!enter_userns(p, e) || !own_mounts(e))
+            return false;
+        o.userxattr = true;
+    }
+    scoped(fd) int fd = overlay_by_fsconfig(&o);
+    return fd >= 0 || err_set(e, ERR_ENV, "one mount takes all, in a page of options");
 }
 
 static bool try_reflink(const Probe *p, Err *e)
@@ -360,7 +351,7 @@ static bool try_git(const Probe *p, Err *e)
 static bool try_passt(const Probe *p, Err *e)
 {
     (void)p;
-    return has_program("passt", e);
+    return has_program("pasta", e);
 }
 
 void sandbox_probe(Arena *a, const char *dir, SandboxFacts *ret)

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/chroot.h"
 #include "sandbox/relay.h"
 #include "sandbox/single.h"
@@ -25,6 +26,7 @@ typedef struct Running {
     const SandboxSpec *spec;
     const SandboxOutput *out;
     Relay *relay;
+    Cgroup cgroup;
     int network; /* what passt says; -1: there is none */
     pid_t network_pid;
     Buf said;
@@ -57,7 +59,8 @@ static bool start(Running *r, int specfd, int status, int output)
     const int fds[NLAUNCH_FD] = {[LAUNCH_OUTPUT] = output,
                                  [LAUNCH_SPEC] = specfd,
                                  [LAUNCH_STATUS] = status,
-                                 [LAUNCH_STORE] = r->spec->storefd};
+                                 [LAUNCH_STORE] = r->spec->storefd,
+                                 [LAUNCH_CGROUP] = r->cgroup.fd};
     LaunchOrder o = {.callers_stdin = r->spec->interactive,
                      .namespaces = launch_namespaces(r->spec)};
     return launch(&o, fds, &r->pid, r->e);
@@ -75,7 +78,9 @@ static bool start_network(Running *r)
         return false;
     r->network = raw;
     const int fds[NLAUNCH_FD] = {
-        [LAUNCH_OUTPUT] = theirs, [LAUNCH_SPEC] = -1, [LAUNCH_STATUS] = -1, [LAUNCH_STORE] = -1};
+        [LAUNCH_OUTPUT] = theirs, [LAUNCH_SPEC] = -1,   [LAUNCH_STATUS] = -1,
+        [LAUNCH_STORE] = -1,      [LAUNCH_CGROUP] = -1,
+    };
     LaunchOrder o = {.network_of = r->pid};
     bool ok = launch(&o, fds, &r->network_pid, r->e);
     close(theirs);
@@ -206,15 +211,23 @@ static void pump(Running *r, Stubs *stubs)
 
 bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
 {
-    Running r = {.output = -1, .status = -1, .network = -1, .spec = spec, .out = out, .e = e};
+    Running r = {.output = -1,
+                 .status = -1,
+                 .network = -1,
+                 .cgroup = CGROUP_NONE,
+                 .spec = spec,
+                 .out = out,
+                 .e = e};
     Stubs stubs = {0};
     scoped(arena) Arena arena = {0};
     scoped(relay) Relay *relay = NULL;
+    scoped(cgroup) Cgroup cgroup = CGROUP_NONE;
     int raw;
     if (!links_prepare(spec, e) || !relay_new(&arena, spec, &relay, e) ||
-        !spec_write(spec, &raw, e))
+        !cgroup_new(spec->limits, &cgroup, e) || !spec_write(spec, &raw, e))
         return false;
     r.relay = relay;
+    r.cgroup = cgroup;
     scoped(fd) int specfd = raw;
     scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
     if (!status_pair(&status_r, &status_w, e) ||
@@ -242,7 +255,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     arena_done(&stubs.arena);
     if (r.got_error || !links_settle(spec, e))
         return false;
-    SandboxEnd end = {.cancelled = r.cancelled};
+    SandboxEnd end = {.cancelled = r.cancelled, .oom = cgroup_oom(&cgroup)};
     if (r.got_exit && WIFEXITED(r.wait_status)) {
         end.code = WEXITSTATUS(r.wait_status);
     } else {

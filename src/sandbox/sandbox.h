@@ -150,6 +150,30 @@ char *sandbox_ulimit_text(Arena *a, const SandboxUlimit *u);
  */
 NODISCARD bool sandbox_check_ulimits(const SandboxShape *s, Err *e);
 
+/*
+ * What a command and its children may take together, by cgroup v2; 0: no limit of that kind. It
+ * shapes no result, so it belongs into no key.
+ */
+#define SANDBOX_UNLIMITED UINT64_MAX
+typedef struct SandboxLimits {
+    uint64_t memory;      /* bytes */
+    uint64_t memory_swap; /* bytes of memory and swap together; 0: twice `memory` */
+    uint64_t cpu_quota_us, cpu_period_us;
+    uint64_t cpu_weight;     /* 1 to 10000 */
+    const char *cpus, *mems; /* as cpuset(7) lists them, "0-3,7" */
+    uint64_t pids;
+    const char *parent; /* a group to make those of the commands in, from the hierarchy's root */
+} SandboxLimits;
+
+bool sandbox_limits_any(const SandboxLimits *l);
+/*
+ * sandbox_limits_begin - find or make the control group that those of the commands are made in;
+ * once a process, before sandbox_enter() and with no other thread alive. Processes in the caller's
+ * own group may move into one below it. Fails with ERR_ENV, naming what is missing and the line
+ * that gives it.
+ */
+NODISCARD bool sandbox_limits_begin(const SandboxLimits *l, Err *e);
+
 typedef struct SandboxSpec {
     bool in_userns;
     /*
@@ -176,8 +200,9 @@ typedef struct SandboxSpec {
     size_t nmount;
     SandboxNet net;
     SandboxShape shape;
-    bool insecure;    /* all the rights this process has, instead of docker's default */
-    bool fast_owners; /* MODE_SINGLE: remembered owners are not shown to the command */
+    const SandboxLimits *limits; /* NULL: none */
+    bool insecure;               /* all the rights this process has, instead of docker's default */
+    bool fast_owners;            /* MODE_SINGLE: remembered owners are not shown to the command */
     bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
 } SandboxSpec;
 
@@ -186,6 +211,7 @@ typedef struct SandboxEnd {
     int code;   /* exit code; 128 + signal as shells count when a signal ended it */
     int signal; /* 0, or the signal */
     bool cancelled;
+    uint64_t oom; /* processes of the step that were killed because its memory limit was reached */
 } SandboxEnd;
 
 /* Where output goes: NULL read function means the caller's own stdout and stderr. */

@@ -93,6 +93,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_u32(&b, owners_remembered());
     put_u32(&b, s->fast_owners);
     put_u32(&b, s->insecure);
+    put_u32(&b, sandbox_limits_any(s->limits));
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
@@ -202,6 +203,9 @@ static SandboxMount get_mount(Cursor *c, Arena *a)
     return m;
 }
 
+/* The child need not know more than that there are limits: its group has them. */
+static const SandboxLimits LIMITED = {.pids = SANDBOX_UNLIMITED};
+
 bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -215,6 +219,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     owners_remember(get_u32(&c));
     s.fast_owners = get_u32(&c);
     s.insecure = get_u32(&c);
+    s.limits = get_u32(&c) ? &LIMITED : NULL;
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);

@@ -46,6 +46,10 @@ NODISCARD bool ulimits_set(const SandboxShape *s, Err *e);
 /* report - send one record to the parent; best effort, for nobody else could be told. */
 void report(ReportKind kind, int number, const char *text);
 
+/* program_find - where a program of the system is: in PATH, or where systems have them. */
+enum { PROGRAM_PATH_MAX = 4096 };
+bool program_find(const char *program, char path[static PROGRAM_PATH_MAX]);
+
 /* stub_remove - in the builder: remove a mount point that was made from `upper`, with the
  * directories that are there only for its sake, unless the command used it. */
 void stub_remove(const SandboxSpec *spec, const char *name, bool dir);

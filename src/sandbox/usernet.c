@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "base/fs.h"
+#include "sandbox/spec.h"
 
 /* An address of the link-local range, as podman has it: no host has it as its own. */
 #define DNS_FORWARD "169.254.1.1"
@@ -71,7 +72,9 @@ static _Noreturn void exec_passt(const char *netns)
         argv[n++] = "--runas";
         argv[n++] = "0";
     }
-    execvp(argv[0], (char *const *)argv);
+    char path[PROGRAM_PATH_MAX];
+    if (program_find("pasta", path))
+        execv(path, (char *const *)argv);
     if (errno == ENOENT)
         dprintf(STDERR_FILENO, "the program pasta is not in PATH: apt-get install passt\n");
     else

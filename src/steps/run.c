@@ -150,13 +150,29 @@ static const char *keep_log(StepWork *w, const char *tmp)
     return arena_printf(&w->arena, "%s/%s", store_path(s), name);
 }
 
-static const char *how_it_ended(Arena *a, const SandboxEnd *end)
+static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxEnd *end)
 {
+    char limit[32];
+    str_size(l->memory, limit, sizeof limit);
+    if (end->oom)
+        return arena_printf(a, "exit code %d: out of memory: it took more than --memory (%s)",
+                            end->code, limit);
     if (!end->signal)
         return arena_printf(a, "exit code %d", end->code);
     return arena_printf(a, "killed by signal %d (%s)%s", end->signal, strsignal(end->signal),
                         end->signal == SIGKILL ? ", which the kernel sends when memory runs out"
                                                : "");
+}
+
+/* A shell can lose a process in the middle of a pipe and say nothing. */
+static void warn_oom(StepWork *w, const SandboxEnd *end)
+{
+    const char *text = arena_printf(
+        &w->arena,
+        "%s:%u: %s: %llu of its processes were killed because --memory was reached, and it "
+        "succeeded all the same",
+        w->env->file->name, w->step->src.line, w->step->title, (unsigned long long)end->oom);
+    event_send(&w->env->sink, &(Event){.kind = EV_WARNING, .text = text});
 }
 
 static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,
@@ -167,7 +183,7 @@ static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const
     df_excerpt(w->env->file, &w->step->src, &excerpt);
     const char *path = keep_log(w, tmp_log);
     return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s%s", w->env->file->name,
-                   w->step->src.line, w->step->title, how_it_ended(&w->arena, end),
+                   w->step->src.line, w->step->title, how_it_ended(&w->arena, &w->env->limits, end),
                    lines.len ? "  last lines:\n" : "", buf_str(&lines), lines.len ? "\n" : "",
                    buf_str(&excerpt), path ? "\n  full log: " : "", path ? path : "");
 }
@@ -235,6 +251,7 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .net = sandbox_net(r->network),
         .insecure = r->insecure,
         .shape = w->env->shape,
+        .limits = &w->env->limits,
     };
     SandboxOutput out = {take, log};
     if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, &mounts, e))
@@ -290,6 +307,8 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
                        w->step->title);
     if (end.code)
         return command_failed(w, log, log_name, &end, e);
+    if (end.oom)
+        warn_oom(w, &end);
     if (!root && !snapshot_tidy(s, &below, upper, e))
         return false;
     if (!commit(w, upper, ret, e))

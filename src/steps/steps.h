@@ -52,6 +52,7 @@ typedef struct StepsEnv {
     StepGit *git; /* of all ADDs, once steps_fetch_git() has run */
     size_t ngit;
     SandboxShape shape;   /* of RUN; all of it is in the key */
+    SandboxLimits limits; /* of each RUN; in no key */
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
