@@ -115,7 +115,7 @@ bool opt_parse(Arena *a, const OptTable *t, int argc, char *const *argv, void *o
             options = options && !t->stop_at_operand;
         } else if (!strcmp(arg, "--")) {
             options = false;
-        } else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
+        } else if (!strcmp(arg, "--help") || (!strcmp(arg, "-h") && !row_by_letter(t, 'h'))) {
             *ret_help = true;
             return true;
         } else if (arg[1] == '-' ? !parse_long(&p, arg + 2) : !parse_letters(&p, arg + 1)) {

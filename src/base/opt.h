@@ -37,7 +37,8 @@ typedef struct OptTable {
  * opt_parse - read `argv` (without the command's name) into `out` by the table.
  *
  *   ret_operands  what is not an option, in order; "--" ends the options
- *   ret_help      set to true when --help or -h was met (then nothing else counts)
+ *   ret_help      set to true when --help was met, or -h if no row has that letter (then nothing
+ *                 else counts)
  *
  * Fails with ERR_USAGE, naming the option.
  */

@@ -28,6 +28,7 @@
 #include "sandbox/chroot.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
+#include "sandbox/terminal.h"
 #include "sandbox/usernet.h"
 #include "seccomp_program.h"
 
@@ -36,6 +37,12 @@ void report(ReportKind kind, int number, const char *text)
     Report r = {.kind = (char)kind, .number = number};
     (void)snprintf(r.text, sizeof r.text, "%s", text);
     (void)!write(FD_STATUS, &r, sizeof r);
+}
+
+void report_fd(ReportKind kind, int fd)
+{
+    Report r = {.kind = (char)kind};
+    (void)fds_send(FD_STATUS, &r, sizeof r, &fd, 1);
 }
 
 static _Noreturn void fail(const Err *e)
@@ -169,12 +176,17 @@ static bool become(const SandboxIds *ids, Err *e)
     return true;
 }
 
-/* execvpe(3) by the step's own PATH, with errors that name the program. */
-static bool execute(char *const *argv, char *const *env, const char *path, Err *e)
+/* Exit codes of shells for a command that is not there, and for one that is no program. */
+enum { NOT_FOUND = 127, NOT_EXECUTED = 126 };
+
+/* execvpe(3) by the step's own PATH, with errors that name the program; what the exit code is. */
+static int execute(char *const *argv, char *const *env, const char *path, Err *e)
 {
     if (strchr(argv[0], '/')) {
         execve(argv[0], argv, env);
-        return err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+        int code = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : NOT_EXECUTED;
+        err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+        return code;
     }
     int denied = 0;
     for (const char *p = path; *p;) {
@@ -191,9 +203,11 @@ static bool execute(char *const *argv, char *const *env, const char *path, Err *
     }
     if (denied) {
         errno = denied;
-        return err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+        err_errno(e, ERR_STEP, "exec '%s'", argv[0]);
+        return NOT_EXECUTED;
     }
-    return err_set(e, ERR_STEP, "exec '%s': executable file not found in PATH '%s'", argv[0], path);
+    err_set(e, ERR_STEP, "exec '%s': executable file not found in PATH '%s'", argv[0], path);
+    return NOT_FOUND;
 }
 
 /* docker makes a missing working directory, owned by root. */
@@ -212,31 +226,85 @@ static bool wall(const SandboxSpec *spec, const SandboxIds *ids, Err *e)
            (spec->insecure || rights_filter_calls(e));
 }
 
-bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e)
+static StrList environment(Arena *a, const SandboxSpec *spec, const SandboxIds *ids)
 {
-    SandboxIds ids;
     StrList env = strlist_copy(a, &spec->env);
-    sigset_t none;
-    sigemptyset(&none);
-    if (!resolve_user(spec, &ids, e))
-        return false;
     if (!env_get(&env, "PATH"))
         env_set(a, &env, "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     if (!env_get(&env, "HOSTNAME"))
         env_set(a, &env, "HOSTNAME", spec->hostname);
+    if (spec->tty && !env_get(&env, "TERM"))
+        env_set(a, &env, "TERM", "xterm");
     if (!env_get(&env, "HOME"))
-        env_set(a, &env, "HOME", ids.home);
+        env_set(a, &env, "HOME", ids->home);
     if (spec->copied)
         chroot_env(a, &env);
+    return env;
+}
+
+static void reset_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
     for (int sig = 1; sig < NSIG; sig++)
         signal(sig, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    umask(0022);
-    if (!(spec->copied ? chroot_wall(spec, ids.uid == 0, e) : wall(spec, &ids, e)) ||
-        !ulimits_set(&spec->shape, e) || !become(&ids, e) || !set_caps(spec, e) ||
-        !enter_cwd(spec->cwd, e))
-        return false;
-    return execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env), env_get(&env, "PATH"), e);
+}
+
+static bool drop_rights(const SandboxSpec *spec, const SandboxIds *ids, Err *e)
+{
+    return (spec->copied ? chroot_wall(spec, ids->uid == 0, e) : wall(spec, ids, e)) &&
+           ulimits_set(&spec->shape, e) && become(ids, e) && set_caps(spec, e) &&
+           enter_cwd(spec->cwd, e);
+}
+
+bool command_terminal(const SandboxSpec *spec, int *ret, Err *e)
+{
+    int master = -1;
+    *ret = -1;
+    if (!spec->tty)
+        return true;
+    if (terminal_open(&master, ret) < 0)
+        return err_errno(e, ERR_ENV, "open a terminal for the command");
+    report_fd(REPORT_TTY, master);
+    close(master);
+    return true;
+}
+
+/* A session of its own, and the terminal, if there is one, controls it. */
+static bool take_terminal(int terminal, Err *e)
+{
+    (void)setsid();
+    if (terminal < 0)
+        return true;
+    if (ioctl(terminal, TIOCSCTTY, 0) < 0)
+        return err_errno(e, ERR_ENV, "take the terminal");
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (dup2(terminal, fd) < 0)
+            return err_errno(e, ERR_ENV, "dup");
+    return true;
+}
+
+_Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err *e)
+{
+    SandboxIds ids;
+    int code = NOT_FOUND;
+    /* The status socket closes itself at exec, and the rest is for nobody inside. */
+    (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
+    if (!e->kind && take_terminal(terminal, e) && resolve_user(spec, &ids, e)) {
+        (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
+        StrList env = environment(a, spec, &ids);
+        reset_signals();
+        umask(0022);
+        if (drop_rights(spec, &ids, e))
+            code = execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env),
+                           env_get(&env, "PATH"), e);
+    }
+    if (spec->interactive && e->kind == ERR_STEP)
+        dprintf(STDERR_FILENO, "lighter run: %s\n", e->msg);
+    else
+        report(REPORT_ERROR, (int)e->kind, e->msg);
+    _exit(code);
 }
 
 /* ---- init ---- */
@@ -315,16 +383,14 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     if (!fs_mkdirs(AT_FDCWD, spec->cwd,
                    &made)) { /* a file in the way: the command's chdir says so */
     }
+    int terminal;
+    if (!command_terminal(spec, &terminal, &e))
+        fail(&e);
     pid_t command = fork();
-    if (command == 0) {
-        /* The status socket closes itself at exec, and the rest is for nobody inside. */
-        (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
-        (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
-        (void)setsid();
-        sandbox_exec(a, spec, &e);
-        report(REPORT_ERROR, (int)e.kind, e.msg);
-        _exit(127);
-    }
+    if (command == 0)
+        command_main(a, spec, terminal, &e);
+    if (terminal >= 0)
+        close(terminal);
     if (owners_remembered())
         close(FD_WARDEN);
     if (command < 0) {

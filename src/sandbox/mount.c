@@ -171,6 +171,13 @@ static bool hide(Err *e)
     return true;
 }
 
+static bool protect_root(const Root *r, Err *e)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    return sys_mount_setattr(r->fd, 0, &attr) == 0 ||
+           err_errno(e, ERR_ENV, "make the root read-only");
+}
+
 static bool enter_root(const Root *r, Err *e)
 {
     if (fchdir(r->fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
@@ -205,5 +212,6 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
     if (!root_open(root, &r, e))
         return false;
     return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
-           mount_extras(a, spec, &r, e) && enter_root(&r, e) && (spec->insecure || hide(e));
+           mount_extras(a, spec, &r, e) && (!spec->readonly || protect_root(&r, e)) &&
+           enter_root(&r, e) && (spec->insecure || hide(e));
 }

@@ -14,6 +14,7 @@
 #include "sandbox/relay.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
+#include "sandbox/terminal.h"
 #include "sandbox/usernet.h"
 
 /* The parent's ends of one running sandbox. */
@@ -27,6 +28,7 @@ typedef struct Running {
     const SandboxOutput *out;
     Relay *relay;
     Cgroup cgroup;
+    Terminal terminal;
     int network; /* what passt says; -1: there is none */
     pid_t network_pid;
     Buf said;
@@ -61,7 +63,7 @@ static bool start(Running *r, int specfd, int status, int output)
                                  [LAUNCH_STATUS] = status,
                                  [LAUNCH_STORE] = r->spec->storefd,
                                  [LAUNCH_CGROUP] = r->cgroup.fd};
-    LaunchOrder o = {.callers_stdin = r->spec->interactive,
+    LaunchOrder o = {.callers_stdin = r->spec->interactive && !r->spec->no_input && !r->spec->tty,
                      .namespaces = launch_namespaces(r->spec)};
     return launch(&o, fds, &r->pid, r->e);
 }
@@ -142,6 +144,8 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         if (r->spec->own)
             strlist_add(r->spec->own_arena, r->spec->own, rep->text);
         break;
+    case REPORT_TTY: /* its descriptor is what counts */
+        break;
     case REPORT_EXIT:
         r->got_exit = true;
         r->wait_status = rep->number;
@@ -175,27 +179,33 @@ static void take_output(Running *r, struct pollfd *p)
 static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
 {
     Report rep;
-    ssize_t n = read(p->fd, &rep, sizeof rep);
-    if (n == (ssize_t)sizeof rep)
-        take_report(r, stubs, &rep);
-    else if (n >= 0 || errno != EINTR)
+    int fd = -1;
+    size_t nfd = 0;
+    int got = fds_receive(p->fd, &rep, sizeof rep, &fd, 1, &nfd);
+    if (got <= 0)
         p->fd = -1;
+    else if (rep.kind == REPORT_TTY && nfd)
+        terminal_begin(&r->terminal, fd, !r->spec->no_input);
+    else
+        take_report(r, stubs, &rep);
 }
 
 /* Read until both are closed, which is when the last process of the step is gone. */
 static void pump(Running *r, Stubs *stubs)
 {
-    enum { OUTPUT, STATUS, CANCEL, NETWORK, RELAY };
+    enum { OUTPUT, STATUS, CANCEL, NETWORK, TERMINAL, RELAY = TERMINAL + TERMINAL_POLL };
     struct pollfd p[RELAY + RELAY_MAX_POLL] = {[OUTPUT] = {r->output, POLLIN, 0},
                                                [STATUS] = {r->status, POLLIN, 0},
                                                [CANCEL] = {cancel_fd(), POLLIN, 0},
                                                [NETWORK] = {r->network, POLLIN, 0}};
     while (p[OUTPUT].fd >= 0 || p[STATUS].fd >= 0) {
         size_t n = RELAY + relay_poll(r->relay, p + RELAY);
+        terminal_poll(&r->terminal, p + TERMINAL);
         if (poll(p, n, -1) < 0) {
-            if (errno == EINTR)
-                continue;
-            break;
+            if (errno != EINTR)
+                break;
+            for (size_t i = 0; i < n; i++) /* a signal may be a new size of the terminal */
+                p[i].revents = 0;
         }
         if (p[CANCEL].fd >= 0 && p[CANCEL].revents)
             take_cancel(r, &p[CANCEL]);
@@ -205,6 +215,7 @@ static void pump(Running *r, Stubs *stubs)
             take_status(r, stubs, &p[STATUS]);
         if (p[NETWORK].fd >= 0 && p[NETWORK].revents)
             take_network(r, &p[NETWORK]);
+        terminal_step(&r->terminal, p + TERMINAL);
         relay_step(r->relay, p + RELAY);
     }
 }
@@ -215,6 +226,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
                  .status = -1,
                  .network = -1,
                  .cgroup = CGROUP_NONE,
+                 .terminal = TERMINAL_NONE,
                  .spec = spec,
                  .out = out,
                  .e = e};
@@ -245,6 +257,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     r.output = out_r;
     r.status = status_r;
     pump(&r, &stubs);
+    terminal_done(&r.terminal);
 
     int status;
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {

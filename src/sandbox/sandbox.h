@@ -203,7 +203,15 @@ typedef struct SandboxSpec {
     const SandboxLimits *limits; /* NULL: none */
     bool insecure;               /* all the rights this process has, instead of docker's default */
     bool fast_owners;            /* MODE_SINGLE: remembered owners are not shown to the command */
-    bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
+    bool readonly;               /* the root cannot be written to, mounts can */
+    /*
+     * The command has the caller's stdin, stdout and stderr; signals are passed on to it instead of
+     * ending it; and a program that cannot be executed is an exit code, 126 or 127 as shells count,
+     * with a line on stderr.
+     */
+    bool interactive;
+    bool no_input; /* interactive: but stdin is empty */
+    bool tty;      /* interactive: a terminal of its own, which the caller's is connected with */
 } SandboxSpec;
 
 /* How a command ended. */

@@ -89,7 +89,10 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
         return false;
     put_u32(&b, s->in_userns);
     put_u32(&b, s->copied);
+    put_u32(&b, s->readonly);
     put_u32(&b, s->interactive);
+    put_u32(&b, s->no_input);
+    put_u32(&b, s->tty);
     put_u32(&b, owners_remembered());
     put_u32(&b, s->fast_owners);
     put_u32(&b, s->insecure);
@@ -215,7 +218,10 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     Cursor c = {buf_str(&b), buf_str(&b) + b.len, false};
     s.in_userns = get_u32(&c);
     s.copied = get_u32(&c);
+    s.readonly = get_u32(&c);
     s.interactive = get_u32(&c);
+    s.no_input = get_u32(&c);
+    s.tty = get_u32(&c);
     owners_remember(get_u32(&c));
     s.fast_owners = get_u32(&c);
     s.insecure = get_u32(&c);

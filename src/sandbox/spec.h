@@ -15,6 +15,7 @@ typedef enum ReportKind {
     REPORT_STUB = 'S',  /* number: it is a directory; text: path of a mount point that had to be
                            made, relative to the root */
     REPORT_OWN = 'O',   /* text: see SandboxSpec.own */
+    REPORT_TTY = 'T',   /* a descriptor comes with it: the other side of the command's terminal */
     REPORT_EXIT = 'X',  /* number: wait status of the command */
 } ReportKind;
 
@@ -39,12 +40,20 @@ uint64_t launch_namespaces(const SandboxSpec *spec);
 /* sandbox_mount - in the child: mount the root at <scratch>/root and everything in it, then make it
  * "/". */
 NODISCARD bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e);
-/* sandbox_exec - in the command's process: drop rights and execute. Returns only on failure. */
-bool sandbox_exec(Arena *a, const SandboxSpec *spec, Err *e);
+/*
+ * command_main - the command's process: take the terminal, drop rights and execute. Never returns.
+ *   e  what is wrong already
+ */
+_Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err *e);
+/* command_terminal - have a terminal for the command, if it wants one; its other side goes to the
+ * builder. *ret is -1 without one. */
+NODISCARD bool command_terminal(const SandboxSpec *spec, int *ret, Err *e);
 /* ulimits_set - in the command's process, while it may still raise limits. Fails with ERR_ENV. */
 NODISCARD bool ulimits_set(const SandboxShape *s, Err *e);
 /* report - send one record to the parent; best effort, for nobody else could be told. */
 void report(ReportKind kind, int number, const char *text);
+/* report_fd - the same with a descriptor. */
+void report_fd(ReportKind kind, int fd);
 
 /* program_find - where a program of the system is: in PATH, or where systems have them. */
 enum { PROGRAM_PATH_MAX = 4096 };

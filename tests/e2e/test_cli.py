@@ -37,7 +37,8 @@ def test_help_of_a_command_lists_its_options(bare, command):
     for option in PROMISED[command]:
         assert re.search(rf"(^|\s){option}\b", page), option
     assert bare("help", command).stdout == page
-    assert bare(command, "-h").stdout == page
+    if "-h, --hostname" not in page:  # as docker run has it
+        assert bare(command, "-h").stdout == page
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -565,8 +565,9 @@ def test_lighter_run_joins_entrypoint_and_command_as_docker_does(lighter):
     assert lighter.run("entry", "x", args=["--entrypoint", "printf"]).stdout == "x"
 
 
-def test_lighter_run_gives_its_stdin_to_the_command(lighter):
-    assert lighter.run("busybox", "cat", input="given").stdout == "given"
+def test_lighter_run_gives_its_stdin_to_the_command_that_is_interactive(lighter):
+    assert lighter.run("busybox", "cat", args=["-i"], input="given").stdout == "given"
+    assert lighter.run("busybox", "cat", input="given").stdout == "", "as docker does"
 
 
 def test_auto_takes_the_mode_this_user_can_have(lighter):
