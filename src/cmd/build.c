@@ -50,6 +50,8 @@ static const OptRow ROWS[] = {
      "disk and at least 10 GB)"},
     {"owners", 0, OPT_STRING, FIELD(owners), "HOW",
      "in mode single: full shows commands the owners of files, fast does not (default full)"},
+    {"on-error", 0, OPT_STRING, FIELD(on_error), "stop|shell",
+     "when a command fails: end (the default), or on a terminal first a shell where it failed"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -142,6 +144,9 @@ static bool check_options(Build *b, const StrList *operands)
     if (strcmp(progress, "plain") != 0 && strcmp(progress, "quiet") != 0 &&
         strcmp(progress, "auto") != 0)
         return err_set(b->e, ERR_USAGE, "--progress=%s: expected plain or quiet", progress);
+    if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
+        strcmp(b->opts->on_error, "shell") != 0)
+        return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
     if (b->opts->iidfile && !*b->opts->iidfile)
         return err_set(b->e, ERR_USAGE, "--iidfile needs a path");
     for (size_t i = 0; i < b->opts->outputs.n; i++)
@@ -245,6 +250,19 @@ static void keep_house(Build *b, bool built)
                      .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
 }
 
+static unsigned solve_flags(Build *b)
+{
+    bool shell = b->opts->on_error && !strcmp(b->opts->on_error, "shell");
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (shell && !terminal)
+        event_send(&b->env.sink,
+                   &(Event){.kind = EV_NOTE,
+                            .text = "--on-error=shell: there is no terminal, so a failure ends the "
+                                    "build"});
+    b->env.keep_failed = shell && terminal;
+    return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
+}
+
 static bool build(Build *b, const StrList *operands, uint64_t t0)
 {
     if (!check_options(b, operands) || !magic_args(b))
@@ -263,8 +281,7 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, b->opts->no_cache ? SOLVE_NO_CACHE : 0, &b->sol, b->e) &&
-           result_make(b) && result_report(b, t0);
+    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b, t0);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)

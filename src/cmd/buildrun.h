@@ -15,7 +15,7 @@
 
 typedef struct BuildOpts {
     const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
-        *owners;
+        *owners, *on_error;
     StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
     bool no_cache, quiet, ignore_syntax;
     ShapeOpts shape;

@@ -223,20 +223,19 @@ static bool run_copied(StepWork *w, const Stack *below, SandboxSpec *spec, const
     spec->own_arena = &w->arena;
     if (!sandbox_run(spec, out, ret, e))
         return false;
-    if (ret->cancelled || ret->code)
-        return true;
-    if (!copyroot_diff(root, upper, &own, e))
+    bool failed = ret->cancelled || ret->code;
+    if (!failed && !copyroot_diff(root, upper, &own, e))
         return false;
     *ret_root = root;
     root = NULL;
     return true;
 }
 
-static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
-                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+/* What the command finds, but for its own words. */
+static bool make_spec(StepWork *w, const Stack *below, const char *upper, const char *scratch,
+                      StepMounts *mounts, SandboxSpec *ret, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
-    scoped(mounts) StepMounts mounts = {0};
     SandboxSpec spec = {
         .in_userns = w->env->host.mode != MODE_ROOT,
         .storefd = store_dirfd(w->env->store),
@@ -253,12 +252,23 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
         .shape = w->env->shape,
         .limits = &w->env->limits,
     };
-    SandboxOutput out = {take, log};
-    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, &mounts, e))
+    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
         return false;
-    spec.env = environment(w, &mounts);
-    spec.mounts = mounts.v;
-    spec.nmount = mounts.n;
+    spec.env = environment(w, mounts);
+    spec.mounts = mounts->v;
+    spec.nmount = mounts->n;
+    *ret = spec;
+    return true;
+}
+
+static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
+                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+{
+    scoped(mounts) StepMounts mounts = {0};
+    SandboxSpec spec;
+    SandboxOutput out = {take, log};
+    if (!make_spec(w, below, upper, scratch, &mounts, &spec, e))
+        return false;
     if (w->env->host.mode == MODE_CHROOT)
         return run_copied(w, below, &spec, &out, ret, ret_root, e);
     return sandbox_run(&spec, &out, ret, e);
@@ -279,6 +289,14 @@ static bool commit(StepWork *w, const char *upper, SnapshotId *ret, Err *e)
         return true;
     }
     return store_snapshot_add(w->env->store, upper, ret, e);
+}
+
+/* Keep what a failed command left, for a shell in it. */
+static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRoot **root)
+{
+    w->failed = NEW(&w->arena, StepFailed);
+    *w->failed = (StepFailed){arena_strdup(&w->arena, dir), *below, *root};
+    *root = NULL;
 }
 
 static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
@@ -305,8 +323,11 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
                        w->step->title);
-    if (end.code)
+    if (end.code) {
+        if (w->env->keep_failed)
+            keep_failed(w, dir, &below, &root);
         return command_failed(w, log, log_name, &end, e);
+    }
     if (end.oom)
         warn_oom(w, &end);
     if (!root && !snapshot_tidy(s, &below, upper, e))
@@ -326,6 +347,67 @@ bool run_write(StepWork *w, SnapshotId *ret, Err *e)
     if (!store_tmp(w->env->store, "run", dir, e))
         return false;
     bool ok = run_in(w, dir, ret, e);
-    store_discard(w->env->store, dir);
+    if (!w->failed)
+        store_discard(w->env->store, dir);
     return ok;
+}
+
+/* ---- a shell in a failed step ---- */
+
+/* The shell of the step's own SHELL, if it is one that people type into. */
+static const char *shell_of(const PlanRun *r)
+{
+    static const char *const KNOWN[] = {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"};
+    for (size_t i = 0; r->argv.n && i < NELEM(KNOWN); i++)
+        if (!strcmp(path_base(r->argv.v[0]), KNOWN[i]))
+            return r->argv.v[0];
+    return "/bin/sh";
+}
+
+/* The command's upper is below the shell's, which is thrown away. */
+static bool shell_over(StepWork *w, const StepFailed *f, const char *dir, SandboxSpec *spec, Err *e)
+{
+    StrList lowers = {0};
+    strlist_add(&w->arena, &lowers, arena_printf(&w->arena, "%s/upper", f->dir));
+    for (size_t i = 0; i < spec->lowers.n; i++)
+        strlist_add(&w->arena, &lowers, spec->lowers.v[i]);
+    spec->lowers = lowers;
+    spec->upper = arena_printf(&w->arena, "%s/upper", dir);
+    return snapshot_make_root(w->env->store, &f->below, spec->upper, e);
+}
+
+bool steps_shell(StepWork *w, SandboxEnd *ret, Err *e)
+{
+    scoped(mounts) StepMounts mounts = {0};
+    SandboxSpec spec;
+    StrList argv = {0};
+    const StepFailed *f = w->failed;
+    const char *dir = arena_printf(&w->arena, "%s/shell", f->dir),
+               *scratch = arena_printf(&w->arena, "%s/scratch", dir);
+    Store *s = w->env->store;
+    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
+    if (!make_spec(w, &f->below, NULL, scratch, &mounts, &spec, e))
+        return false;
+    strlist_add(&w->arena, &argv, shell_of(&w->step->u.run));
+    spec.argv = argv;
+    spec.interactive = spec.tty = true;
+    if (f->root) {
+        spec.copied = true;
+        spec.upper = f->root->root;
+        if (!steps_copy_mounts(s, &w->arena, &spec, e))
+            return false;
+    } else if (!shell_over(w, f, dir, &spec, e)) {
+        return false;
+    }
+    return sandbox_run(&spec, NULL, ret, e);
+}
+
+void steps_forget(StepWork *w)
+{
+    if (!w->failed)
+        return;
+    copyroot_drop(w->failed->root);
+    store_discard(w->env->store, w->failed->dir);
+    w->failed = NULL;
 }

@@ -59,6 +59,7 @@ typedef struct StepsEnv {
     CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
     bool fast_owners;   /* see SandboxSpec */
     bool entered;       /* the mode's namespaces are entered: snapshots may be read and written */
+    bool keep_failed;   /* keep what a command left that failed, for steps_shell() */
     const char *points; /* see SandboxSpec; set by steps_prepare() */
     EventSink sink;
     const DfFile *file;
@@ -77,6 +78,13 @@ typedef struct StepResult {
     size_t nlayer;
 } StepResult;
 
+/* What a command left that failed. */
+typedef struct StepFailed {
+    const char *dir; /* relative to store_dirfd() */
+    Stack below;
+    CopyRoot *root; /* MODE_CHROOT: where it ran */
+} StepFailed;
+
 /* Work on one step, from its key to its result. Belongs to one thread at a time. */
 typedef struct StepWork {
     const StepsEnv *env;
@@ -87,6 +95,7 @@ typedef struct StepWork {
     KeyBuilder key_parts;
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
+    StepFailed *failed;         /* see StepsEnv.keep_failed */
 } StepWork;
 
 /*
@@ -123,6 +132,15 @@ StepResult steps_from_record(StepWork *w, const StoreRecord *r);
  * the message.
  */
 NODISCARD bool steps_run(StepWork *w, StepResult *ret, Err *e);
+
+/*
+ * steps_shell - a shell on the caller's terminal in the root of a command that failed, with its
+ * mounts, environment, directory and user; what it changes is thrown away. `w->failed` is set.
+ * Fails as steps_run() does.
+ */
+NODISCARD bool steps_shell(StepWork *w, SandboxEnd *ret, Err *e);
+/* steps_forget - drop what a failed command left, if it was kept. */
+void steps_forget(StepWork *w);
 
 /* steps_base - the result of a FROM step, which needs no work. */
 StepResult steps_base(StepWork *w);
