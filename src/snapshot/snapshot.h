@@ -181,11 +181,12 @@ NODISCARD bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts 
 NODISCARD bool snapshot_from_tar(Store *s, int fd, SnapshotId *ret, Err *e);
 
 /*
- * snapshot_tidy - make directories of `upper`, which an overlay wrote over `below`, opaque only
- * where that hides something.
+ * snapshot_tidy - take away from `upper`, which a command wrote over `below`, what says nothing:
+ * marks of opaque directories that hide nothing (overlayfs marks each directory that was renamed),
+ * and entries that are in all what lies below them, as files that were only opened for writing.
  *
- * overlayfs marks each directory that was renamed in a step as well. Neither docker's layers nor a
- * copied root know of that.
+ * A layer is so the same whether the command ran over an overlay or in a copied root.
+ * Source: BuildKit, util/overlay, sameDirent, which passes over such entries too.
  */
 NODISCARD bool snapshot_tidy(Store *s, const Stack *below, const char *upper, Err *e);
 

@@ -330,7 +330,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     }
     if (end.oom)
         warn_oom(w, &end);
-    if (!root && !snapshot_tidy(s, &below, upper, e))
+    if (!snapshot_tidy(s, &below, upper, e))
         return false;
     if (!commit(w, upper, ret, e))
         return false;
