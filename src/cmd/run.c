@@ -265,7 +265,7 @@ static bool run_in(Arena *a, Store *s, const SandboxHost *host, const SourceImag
                    SandboxSpec *spec, const char *dir, SandboxEnd *ret, Err *e)
 {
     Stack st;
-    spec->in_userns = host->mode != MODE_ROOT;
+    spec->in_userns = sandbox_in_userns(host);
     spec->storefd = store_dirfd(s);
     spec->upper = arena_printf(a, "%s/upper", dir);
     spec->scratch = arena_printf(a, "%s/scratch", dir);

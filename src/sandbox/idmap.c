@@ -17,6 +17,16 @@
 
 enum { SUBID_MAX_SIZE = 4 << 20, MIN_RANGE = 1000 };
 
+bool rights_real_root(void)
+{
+    scoped(buf) Buf map = BUF_INIT;
+    Err ignored = ERR_INIT;
+    unsigned inside = 1, outside = 1, count = 0;
+    return geteuid() == 0 && fs_read_file(AT_FDCWD, "/proc/self/uid_map", 4096, &map, &ignored) &&
+           sscanf(buf_str(&map), "%u %u %u", &inside, &outside, &count) == 3 && !inside &&
+           !outside && count == UINT32_MAX;
+}
+
 bool rights_have_cap(int cap)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -118,7 +128,7 @@ static bool rootless_host(SandboxHost *h, Err *e)
 
 bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
 {
-    SandboxHost h = {.mode = MODE_ROOT};
+    SandboxHost h = {.mode = MODE_ROOT, .nested = !rights_real_root()};
     bool any = !strcmp(isolation, "auto");
     bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
     bool single = !strcmp(isolation, "single");
@@ -149,10 +159,15 @@ bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
     return true;
 }
 
+bool sandbox_in_userns(const SandboxHost *h)
+{
+    return h->mode != MODE_ROOT || h->nested;
+}
+
 char *sandbox_owners(Arena *a, const SandboxHost *h)
 {
-    if (h->mode == MODE_ROOT)
-        return arena_strdup(a, "root");
+    if (h->mode == MODE_ROOT) /* which ids those are outside may differ from pod to pod */
+        return arena_strdup(a, h->nested ? "root of a user namespace" : "root");
     if (h->mode == MODE_CHROOT) /* real owners too, but other marks of opaque directories */
         return arena_strdup(a, "chroot");
     if (h->mode == MODE_SINGLE)

@@ -86,10 +86,27 @@ static bool mount_devices(const Root *r, Err *e)
     }
 }
 
+/*
+ * The kernel refuses a user namespace a fresh /proc where a container's runtime has masked parts of
+ * the one there is. That one, with its masks, has the processes of the container; a process of the
+ * step finds itself in it all the same.
+ */
+static bool mount_proc(const SandboxSpec *spec, const Root *r, Err *e)
+{
+    const uint64_t attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV;
+    Err ignored = ERR_INIT;
+    if (mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
+        return true;
+    if (!spec->in_userns || !mount_bind(r, "/proc", "/proc", true, attrs, &ignored))
+        return false;
+    *e = (Err)ERR_INIT;
+    return true;
+}
+
 static bool mount_system(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
-        return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
+    if (!mount_proc(spec, r, e))
+        return false;
     return mount_dev(spec, r, e) && (!spec->insecure || mount_devices(r, e)) &&
            mount_sys(spec, r, e);
 }

@@ -34,6 +34,7 @@ typedef struct SubRange {
 
 typedef struct SandboxHost {
     SandboxMode mode;
+    bool nested;         /* MODE_ROOT: root of a user namespace that somebody else made */
     SubRange uids, gids; /* MODE_ROOTLESS */
 } SandboxHost;
 
@@ -46,6 +47,10 @@ typedef struct SandboxHost {
  * it.
  */
 NODISCARD bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e);
+
+/* sandbox_in_userns - whether steps run in a user namespace, where overlayfs has marks of its own.
+ */
+bool sandbox_in_userns(const SandboxHost *h);
 
 /* sandbox_owners - the host's way of keeping owners, as store_open() compares it; in the arena. */
 char *sandbox_owners(Arena *a, const SandboxHost *h);

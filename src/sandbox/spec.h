@@ -55,6 +55,9 @@ void report(ReportKind kind, int number, const char *text);
 /* report_fd - the same with a descriptor. */
 void report_fd(ReportKind kind, int fd);
 
+/* rights_real_root - whether this is root of the machine, and not of a user namespace. */
+bool rights_real_root(void);
+
 /* program_find - where a program of the system is: in PATH, or where systems have them. */
 enum { PROGRAM_PATH_MAX = 4096 };
 bool program_find(const char *program, char path[static PROGRAM_PATH_MAX]);

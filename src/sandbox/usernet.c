@@ -47,17 +47,6 @@ static void keep_rights(void)
         give_up("set capabilities");
 }
 
-/* Whether this is root of the machine; a user namespace of ours maps fewer ids. */
-static bool real_root(void)
-{
-    scoped(buf) Buf map = BUF_INIT;
-    Err ignored = ERR_INIT;
-    unsigned inside = 1, outside = 1, count = 0;
-    return geteuid() == 0 && fs_read_file(AT_FDCWD, "/proc/self/uid_map", 4096, &map, &ignored) &&
-           sscanf(buf_str(&map), "%u %u %u", &inside, &outside, &count) == 3 && !inside &&
-           !outside && count == UINT32_MAX;
-}
-
 static _Noreturn void exec_passt(const char *netns)
 {
     /* Nothing of the step's is offered to the host, nothing of the host's loopback to the step. */
@@ -68,7 +57,7 @@ static _Noreturn void exec_passt(const char *netns)
     size_t n = 0;
     while (argv[n])
         n++;
-    if (real_root()) { /* else it would become nobody, who may not enter the namespace */
+    if (rights_real_root()) { /* else it would become nobody, who may not enter the namespace */
         argv[n++] = "--runas";
         argv[n++] = "0";
     }

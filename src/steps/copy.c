@@ -254,7 +254,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     scoped(upper) Upper up = {.dirfd = -1};
     if (!upper_begin(w->env->store, &below, &up, e))
         return false;
-    up.in_userns = w->env->host.mode != MODE_ROOT;
+    up.in_userns = sandbox_in_userns(&w->env->host);
     Copier x = {.w = w, .copy = c, .up = &up, .dir_mode = 0755, .e = e};
     if (c->chmod.octal)
         x.dir_mode = c->chmod.mode & 0777;

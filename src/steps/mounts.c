@@ -82,7 +82,7 @@ static bool copy_out(StepWork *w, const PlanMount *m, StepSource *s, Upper *ret,
         (!s->selected && !source_select(w, &m->source, o.view, s, e)) ||
         !upper_begin(w->env->store, &none, &up, e))
         return false;
-    up.in_userns = w->env->host.mode != MODE_ROOT;
+    up.in_userns = sandbox_in_userns(&w->env->host);
     const Tree *t = &s->selection.tree;
     bool dir = !s->selection.nroot || s->selection.roots[0].is_dir;
     for (size_t i = 0; i < t->n; i++) {

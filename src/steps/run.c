@@ -237,7 +237,7 @@ static bool make_spec(StepWork *w, const Stack *below, const char *upper, const 
 {
     const PlanRun *r = &w->step->u.run;
     SandboxSpec spec = {
-        .in_userns = w->env->host.mode != MODE_ROOT,
+        .in_userns = sandbox_in_userns(&w->env->host),
         .storefd = store_dirfd(w->env->store),
         .upper = upper,
         .scratch = scratch,

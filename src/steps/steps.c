@@ -148,7 +148,7 @@ bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret,
 {
     Stack st = {0};
     if (r->base != STEP_NONE &&
-        !source_stack(env->store, a, &env->bases[r->base], env->host.mode != MODE_ROOT, &st, e))
+        !source_stack(env->store, a, &env->bases[r->base], sandbox_in_userns(&env->host), &st, e))
         return false;
     for (size_t i = 0; i < r->nlayer; i++)
         st = stack_push(a, &st, r->layers[i].snapshot);

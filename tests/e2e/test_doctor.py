@@ -11,7 +11,7 @@ import pytest
 
 
 UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
-NAMES = {"root", "overlay", "userns", "userns-limits", "newuidmap", "rootless", "overlay-userns", "lowerdir-plus",
+NAMES = {"proc", "root", "overlay", "userns", "userns-limits", "newuidmap", "rootless", "overlay-userns", "lowerdir-plus",
          "seccomp-notify", "chroot", "devices", "landlock", "reflink", "cgroup", "binfmt", "git", "passt", "libcurl"}
 
 
