@@ -301,7 +301,8 @@ static bool check_missing_blobs(Check *c)
 
 /* ---- images ---- */
 
-/* What is missing of an image; NULL: nothing. A layer is there packed or as a snapshot. */
+/* What is missing of an image; NULL: nothing. A layer is there packed, as a snapshot, or in a
+ * registry. */
 static const char *missing_of(Check *c, const Digest *id)
 {
     StoreImage img;
@@ -324,6 +325,10 @@ static const char *missing_of(Check *c, const Digest *id)
         for (size_t k = 0; k < NELEM(HOW) && !have; k++)
             if (!store_packed_get(c->s, &diffs[i], HOW[k], &blob, &size, &have, &ignored))
                 have = false;
+        StoreOrigin *origins = NULL;
+        size_t norigin = 0;
+        if (!have && store_origins(c->s, c->a, &diffs[i], &origins, &norigin, &ignored))
+            have = norigin > 0; /* a registry has it */
         if (!have && (!store_layer_get(c->s, &diffs[i], &snapshot, &have, &ignored) ||
                       (!have && !store_layer_get(c->s, &chain, &snapshot, &have, &ignored))))
             have = false;

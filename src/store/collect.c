@@ -112,13 +112,15 @@ static bool needed(Collection *c, const char *name, bool *ret)
 
 static bool drop_rows(Collection *c, const char *name)
 {
-    static const char *const IMAGE[] = {"DELETE FROM tag WHERE image = ?1",
-                                        "DELETE FROM image_layer WHERE image = ?1",
-                                        "DELETE FROM image WHERE id = ?1", NULL};
-    /* An image that loses a packed layer is packed anew, manifest and all. */
+    static const char *const IMAGE[] = {
+        "DELETE FROM tag WHERE image = ?1", "DELETE FROM doc WHERE image = ?1",
+        "DELETE FROM image_layer WHERE image = ?1", "DELETE FROM image WHERE id = ?1", NULL};
+    /* An image that loses a packed layer is packed anew, manifest and all; unless a registry has
+     * the very bytes. */
     static const char *const BLOB[] = {
         "UPDATE image SET manifest = NULL WHERE manifest = ?1 OR id IN (SELECT l.image FROM "
-        "image_layer l JOIN packed p ON p.diff_id = l.diff_id WHERE p.blob = ?1)",
+        "image_layer l JOIN packed p ON p.diff_id = l.diff_id WHERE p.blob = ?1 AND p.blob NOT IN "
+        "(SELECT blob FROM origin))",
         "DELETE FROM packed WHERE blob = ?1", NULL};
     static const char *const SNAPSHOT[] = {"DELETE FROM record WHERE snapshot = ?1",
                                            "DELETE FROM layer WHERE snapshot = ?1",
@@ -270,7 +272,7 @@ bool collect(Store *s, const StrList *names, bool forced, bool *ret_gone, Err *e
             n = 0;
         }
     }
-    return true;
+    return !c.images_gone || origins_forget(s, e);
 }
 
 /* ---- after a crash ---- */

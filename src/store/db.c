@@ -7,7 +7,7 @@
 #include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
-enum { DB_FORMAT = 2, BUSY_MS = 20000 };
+enum { DB_FORMAT = 3, BUSY_MS = 20000 };
 /* A log of more is carried over into the database. */
 enum { LOG_PAGES = 64 };
 
@@ -35,6 +35,17 @@ static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS use(name TEXT PRIMARY KEY, born INTEGER NOT NULL, used INTEGER NOT "
     "NULL,"
     " uses INTEGER NOT NULL, size INTEGER, type TEXT, what TEXT) WITHOUT ROWID;"
+    /* Where layers that are not here can be had, and what registries call our images. */
+    "CREATE TABLE IF NOT EXISTS origin(blob BLOB NOT NULL, repo TEXT NOT NULL, diff_id BLOB NOT "
+    "NULL,"
+    " media_type TEXT NOT NULL, urls TEXT NOT NULL, size INTEGER NOT NULL, seen INTEGER NOT NULL,"
+    " PRIMARY KEY(blob, repo, diff_id)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS doc(digest BLOB NOT NULL, platform TEXT NOT NULL, repo TEXT NOT "
+    "NULL,"
+    " media_type TEXT NOT NULL, image BLOB NOT NULL, PRIMARY KEY(digest, platform, repo)) WITHOUT "
+    "ROWID;"
+    "CREATE INDEX IF NOT EXISTS origin_diff ON origin(diff_id);"
+    "CREATE INDEX IF NOT EXISTS doc_image ON doc(image);"
     "CREATE TABLE IF NOT EXISTS doomed(name TEXT PRIMARY KEY, state INTEGER NOT NULL) WITHOUT "
     "ROWID;"
     "CREATE INDEX IF NOT EXISTS record_snapshot ON record(snapshot);"
@@ -203,7 +214,7 @@ static bool set_up(Store *s, Err *e)
     if (flock(s->dirfd, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s'", s->path);
     bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
-              exec(s, "PRAGMA user_version=2; COMMIT", e);
+              exec(s, "PRAGMA user_version=3; COMMIT", e);
     (void)flock(s->dirfd, LOCK_UN);
     return ok;
 }

@@ -224,7 +224,8 @@ static bool find_prefix(Store *s, const char *prefix, Digest *ret, bool *ret_fou
 }
 
 /* An image by the digest of its manifest, as name@sha256:... means it. */
-static bool find_manifest(Store *s, const char *digest, Digest *ret, bool *ret_found, Err *e)
+static bool find_manifest(Store *s, Arena *a, const char *digest, Digest *ret, bool *ret_found,
+                          Err *e)
 {
     Digest d;
     bool row;
@@ -232,9 +233,16 @@ static bool find_manifest(Store *s, const char *digest, Digest *ret, bool *ret_f
     if (!digest_parse(digest, &d))
         return true;
     scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "SELECT id FROM image WHERE manifest = ?1 OR id = ?1", &q, e))
+    /* An index leads to one image a platform; this machine's is meant. */
+    Platform host = image_platform_host();
+    if (!db_begin(s,
+                  "SELECT id FROM image WHERE manifest = ?1 OR id = ?1 UNION ALL SELECT image FROM "
+                  "(SELECT image FROM doc JOIN image ON image.id = doc.image WHERE digest = ?1 "
+                  "ORDER BY platform <> ?2)",
+                  &q, e))
         return false;
     db_bind_digest(&q, 1, &d);
+    db_bind_text(&q, 2, image_platform_text(a, &host));
     if (!db_row(&q, &row, e))
         return false;
     *ret_found = row && db_digest(&q, 0, ret);
@@ -246,12 +254,12 @@ bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_fou
     ImageRef ref;
     Err unparsable = ERR_INIT;
     if (str_starts(name, "sha256:"))
-        return find_manifest(s, name, ret, ret_found, e) &&
+        return find_manifest(s, a, name, ret, ret_found, e) &&
                (*ret_found || find_prefix(s, name + 7, ret, ret_found, e));
     *ret_found = false;
     if (image_ref_parse(a, name, &ref, &unparsable)) {
         if (ref.digest)
-            return find_manifest(s, ref.digest, ret, ret_found, e);
+            return find_manifest(s, a, ref.digest, ret, ret_found, e);
         if (!find_tag(s, image_ref_tagged(a, &ref), ret, ret_found, e))
             return false;
     }
@@ -299,9 +307,10 @@ bool store_publish(Store *s, Err *e)
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s/index.lock'", s->path);
     {
-        static const char SQL[] = "SELECT image.manifest, image.manifest_size, tag.name FROM image "
-                                  "LEFT JOIN tag ON tag.image = image.id"
-                                  " WHERE image.manifest IS NOT NULL ORDER BY tag.name, image.id";
+        static const char SQL[] =
+            "SELECT image.manifest, image.manifest_size, tag.name, (SELECT media_type FROM doc "
+            "WHERE digest = image.manifest) FROM image LEFT JOIN tag ON tag.image = image.id"
+            " WHERE image.manifest IS NOT NULL ORDER BY tag.name, image.id";
         bool row = true;
         scoped(stmt) Stmt q = {0};
         if (!db_begin(s, SQL, &q, e))
@@ -313,7 +322,8 @@ bool store_publish(Store *s, Err *e)
                 break;
             Descriptor *d = ARENA_PUSH(&a, x.manifests, x.nmanifest, cap);
             const char *name = db_text(&q, 2);
-            d->media_type = MT_OCI_MANIFEST;
+            const char *type = db_text(&q, 3);
+            d->media_type = type ? arena_strdup(&a, type) : MT_OCI_MANIFEST;
             d->size = (uint64_t)db_int(&q, 1);
             d->ref_name = name ? arena_strdup(&a, name) : NULL;
             if (!db_digest(&q, 0, &d->digest))

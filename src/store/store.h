@@ -187,6 +187,41 @@ NODISCARD bool store_packed_get(Store *s, const Digest *diff_id, Compression how
 NODISCARD bool store_packed_put(Store *s, const Digest *diff_id, Compression how,
                                 const Digest *blob, uint64_t size, Err *e);
 
+/* ---- what registries have ---- */
+
+/*
+ * Where a layer's bytes can be had. An image whose layers have an origin is whole without them:
+ * they are fetched when a step or an output needs them.
+ */
+typedef struct StoreOrigin {
+    Digest blob;
+    uint64_t size; /* bytes of the blob */
+    const char *media_type;
+    const char *repo; /* "docker.io/library/alpine"; "" when only `urls` are known */
+    StrList urls;     /* of a foreign layer */
+} StoreOrigin;
+
+NODISCARD bool store_origin_put(Store *s, const Digest *diff_id, const StoreOrigin *o, Err *e);
+/* store_origins - all that is known of a layer, the latest first. */
+NODISCARD bool store_origins(Store *s, Arena *a, const Digest *diff_id, StoreOrigin **ret,
+                             size_t *ret_n, Err *e);
+/* store_blob_repos - the repositories that have a blob, the latest first. */
+NODISCARD bool store_blob_repos(Store *s, Arena *a, const Digest *blob, StrList *ret, Err *e);
+
+/* What a registry calls an image of ours. */
+typedef struct StoreDoc {
+    Digest digest;          /* of a manifest or an index */
+    const char *platform;   /* the image is for: an index has one for each */
+    const char *repo;       /* "docker.io/library/alpine" */
+    const char *media_type; /* of the document */
+} StoreDoc;
+
+/* store_doc_put - remember it; store_find() then knows the image by this digest. */
+NODISCARD bool store_doc_put(Store *s, const Digest *image, const StoreDoc *d, Err *e);
+/* store_docs - what is remembered of an image. */
+NODISCARD bool store_docs(Store *s, Arena *a, const Digest *image, StoreDoc **ret, size_t *ret_n,
+                          Err *e);
+
 /* ---- what is kept, and what goes ---- */
 
 /* What a thing in the store is, in the words of `docker buildx du` where it has any. */
