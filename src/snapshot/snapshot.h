@@ -71,6 +71,25 @@ NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *bl
                                const Stack *below, const Digest *chain, bool in_userns,
                                SnapshotId *ret, Err *e);
 
+/* snapshot_format - how a layer's blob is to be read. */
+LayerFormat snapshot_format(Compression how);
+
+/*
+ * snapshot_unpack_stream - the same in two steps, for bytes that come in while others do.
+ *
+ *   in       gives the blob's bytes, and fails when they are not those
+ *   ret_tmp  the directory, relative to store_dirfd(); it belongs to the caller
+ *   ret_set  whether every directory was in the archive. If not, what was made is good over no
+ *            stack: drop it, and unpack again when the layers below are there
+ *
+ * Nothing is left when it fails.
+ */
+NODISCARD bool snapshot_unpack_stream(Store *s, const Digest *diff_id, LayerIn *in, bool in_userns,
+                                      char ret_tmp[static STORE_TMP_MAX], bool *ret_set, Err *e);
+/* snapshot_keep - publish what snapshot_unpack_stream() made as the layer's snapshot. */
+NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId *ret,
+                             Err *e);
+
 /* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */

@@ -114,15 +114,13 @@ static bool take_doc(Door *x, const Descriptor *d, Buf *ret)
 static bool measure_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
                           uint64_t *ret_size)
 {
-    static const LayerFormat FORMATS[] = {
-        [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
     int raw;
     uint64_t size;
     Digest plain, packed;
     if (!store_open_blob(x->store, &d->digest, &raw, &size, x->e))
         return false;
     scoped(fd) int fd = raw;
-    scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(how));
     if (!layer_in_finish(in, &plain, &packed, ret_size, x->e))
         return err_wrap(x->e, "%s: layer '%s'", x->name, blob_name(x->arena, &d->digest));
     if (!digest_eq(&plain, diff_id) || !digest_eq(&packed, &d->digest))
@@ -231,9 +229,10 @@ static bool to_manifest(Door *x, const Descriptor *d, unsigned depth, Descriptor
     if (!take_doc(x, d, &text) ||
         !image_index_parse(x->arena, buf_str(&text), text.len, &idx, x->e))
         return err_wrap(x->e, "%s", x->name);
-    for (size_t i = 0; i < idx.nmanifest; i++)
-        if (for_us(&idx.manifests[i]))
-            return to_manifest(x, &idx.manifests[i], depth + 1, ret);
+    Platform host = image_platform_host();
+    size_t i;
+    if (image_platform_pick(&idx, &host, &i))
+        return to_manifest(x, &idx.manifests[i], depth + 1, ret);
     return err_set(x->e, ERR_STORE, "%s: has no image for linux/%s", x->name, image_arch());
 }
 
