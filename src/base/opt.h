@@ -11,6 +11,7 @@
 
 typedef enum OptKind {
     OPT_BOOL,    /* --x, --x=true, --x=false          -> bool */
+    OPT_OFF,     /* the same words, but true means false: of what is on unless it is turned off */
     OPT_STRING,  /* --x V, --x=V, -x V; last one wins -> const char * */
     OPT_LIST,    /* as OPT_STRING, repeatable         -> StrList */
     OPT_REFUSED, /* known to docker, not done here: refused with `help` as the reason */

@@ -37,6 +37,11 @@ static const OptRow ROWS[] = {
      "let steps ask for network.host or security.insecure"},
     SHAPE_ROWS(BuildOpts),
     LIMIT_ROWS(BuildOpts),
+    {"pull", 0, OPT_BOOL, FIELD(pull), NULL,
+     "ask the registry whether tags that are here have moved"},
+    {"push", 0, OPT_BOOL, FIELD(push), NULL,
+     "send the image to the registries of its names when it is built"},
+    REMOTE_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
@@ -67,8 +72,6 @@ static const OptRow ROWS[] = {
     {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
     {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"pull", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
-    {"push", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
     {"squash", 0, OPT_REFUSED, 0, NULL, LATER},
 };
@@ -152,6 +155,11 @@ static bool check_options(Build *b, const StrList *operands)
     for (size_t i = 0; i < b->opts->outputs.n; i++)
         if (!output_parse(b, b->opts->outputs.v[i], &ignored))
             return false;
+    if (b->opts->push && !b->opts->tags.n)
+        return err_set(b->e, ERR_USAGE, "--push needs a name to push to: --tag REGISTRY/NAME:TAG");
+    if (b->opts->remote.offline && (b->opts->push || b->opts->pull))
+        return err_set(b->e, ERR_USAGE, "--offline and --%s exclude each other",
+                       b->opts->push ? "push" : "pull");
     b->plan_opts.target = b->opts->target;
     b->plan_opts.labels = b->opts->labels;
     for (size_t i = 0; i < b->opts->labels.n; i++)
@@ -265,7 +273,8 @@ static unsigned solve_flags(Build *b)
 
 static bool build(Build *b, const StrList *operands, uint64_t t0)
 {
-    if (!check_options(b, operands) || !magic_args(b))
+    if (!check_options(b, operands) || !magic_args(b) ||
+        !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
         return false;
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
@@ -277,6 +286,8 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
     if (!inputs_plan(b) || !read_epoch(b) ||
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
+        return false;
+    if (b->opts->push && !result_may_push(b))
         return false;
     event_send(
         &b->env.sink,
@@ -303,6 +314,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     solution_done(&b.sol);
     inputs_done(&b);
     ssh_done(&b);
+    registry_done(b.registry);
     copyroots_done(b.env.roots);
     store_done(b.store);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */

@@ -7,6 +7,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/limits.h"
+#include "cmd/remote.h"
 #include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
@@ -17,9 +18,10 @@ typedef struct BuildOpts {
     const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
         *owners, *on_error;
     StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
-    bool no_cache, quiet, ignore_syntax;
+    bool no_cache, quiet, ignore_syntax, pull, push;
     ShapeOpts shape;
     LimitOpts limits;
+    RemoteOpts remote;
 } BuildOpts;
 
 /* A context by what it is given as. */
@@ -43,6 +45,7 @@ typedef struct Build {
     Arena *arena;
     const BuildOpts *opts;
     Store *store;
+    Registry *registry;
     Ui *ui;
     Input main;
     Input *named; /* --build-context, in their order */
@@ -103,6 +106,9 @@ typedef struct Output {
 NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
 /* result_make - the image of a solved build, kept and tagged. */
 NODISCARD bool result_make(Build *b);
+/* result_may_push - whether the registries of the names would take them: asked before anything is
+ * built. */
+NODISCARD bool result_may_push(Build *b);
 /* result_report - what is wrong with the image's programs; outputs; the summary. */
 NODISCARD bool result_report(Build *b, uint64_t t0);
 

@@ -400,6 +400,7 @@ static StrList image_contexts(Build *b)
 static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 {
     StrList contexts = image_contexts(b);
+    SourceOpts how = {&contexts, b->registry, b->opts->pull};
     PlanBase *v = NULL;
     size_t n = 0;
     for (bool again = true; again;) {
@@ -415,7 +416,7 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
                 continue;
             v = arena_grow(b->arena, v, n, n + 1, sizeof *v);
             b->bases = arena_grow(b->arena, b->bases, n, n + 1, sizeof *b->bases);
-            if (!source_resolve(b->store, b->arena, names.v[i], &contexts, &b->bases[n], b->e))
+            if (!source_resolve(b->store, b->arena, names.v[i], &how, &b->bases[n], b->e))
                 return at_name(b, names.v[i]);
             ImageConfig *config = NEW(b->arena, ImageConfig);
             *config = b->bases[n].config;

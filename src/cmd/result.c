@@ -194,6 +194,7 @@ static bool write_outputs(Build *b)
         for (size_t k = 0; k < n; k++)
             items[k] = (ExportItem){b->id, b->names.n ? b->names.v[k] : NULL};
         if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter(b) ||
+            !source_fetch(b->store, &b->id, b->registry, b->e) ||
             !export_oci(b->store, items, n, o.form, o.dest, b->e))
             return err_wrap(b->e, "--output %s", b->opts->outputs.v[i]);
     }
@@ -227,7 +228,23 @@ static void summary(Build *b, uint64_t t0)
     event_send(&b->env.sink, &(Event){.kind = EV_NOTE, .text = line.ptr});
 }
 
+bool result_may_push(Build *b)
+{
+    for (size_t i = 0; i < b->names.n; i++)
+        if (!registry_check_push(b->registry, b->arena, b->names.v[i], b->e))
+            return err_wrap(b->e, "--push");
+    return true;
+}
+
+static bool push(Build *b)
+{
+    if (!b->opts->push)
+        return true;
+    return enter(b) && (export_push(b->store, b->registry, &b->id, &b->names, b->e) ||
+                        err_wrap(b->e, "--push"));
+}
+
 bool result_report(Build *b, uint64_t t0)
 {
-    return report_problems(b) && write_outputs(b) && (summary(b, t0), true);
+    return report_problems(b) && write_outputs(b) && push(b) && (summary(b, t0), true);
 }

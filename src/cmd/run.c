@@ -9,10 +9,12 @@
 #include "base/fs.h"
 #include "cmd/cmd.h"
 #include "cmd/limits.h"
+#include "cmd/remote.h"
 #include "cmd/shape.h"
 #include "snapshot/snapshot.h"
 #include "source/source.h"
 #include "steps/steps.h"
+#include "ui/ui.h"
 
 typedef struct RunOpts {
     StrList env, env_files, volumes, mounts, tmpfs;
@@ -20,6 +22,7 @@ typedef struct RunOpts {
     bool rm, init, interactive, tty, privileged, readonly;
     ShapeOpts shape;
     LimitOpts limits;
+    RemoteOpts remote;
 } RunOpts;
 
 #define FIELD(f) offsetof(RunOpts, f)
@@ -49,6 +52,7 @@ static const OptRow ROWS[] = {
      "the caller's network (the default), only a loopback interface, or its own through passt"},
     SHAPE_ROWS(RunOpts),
     LIMIT_ROWS(RunOpts),
+    REMOTE_ROWS(RunOpts),
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless, single or chroot (default auto)"},
     {"detach", 'd', OPT_REFUSED, 0, NULL, "lighter has no daemon that could keep it; use '&'"},
@@ -314,6 +318,24 @@ static bool read_image(Arena *a, const RunOpts *o, const SourceImage *img, const
     return command(a, o, c, operands, &spec->argv, e) && environment(a, o, c, &spec->env, e);
 }
 
+/* The image of a name or ID that is here, or the registry's. */
+static bool find_image(Store *s, Arena *a, const char *name, Registry *r, SourceImage *ret, Err *e)
+{
+    const StrList no_contexts = {0};
+    SourceOpts how = {&no_contexts, r, false};
+    Digest id;
+    bool found;
+    if (!store_find(s, a, name, &id, &found, e))
+        return false;
+    if (!found)
+        return source_resolve(s, a, name, &how, ret, e) && source_prepare(s, ret, e);
+    if (!source_image(s, a, &id, ret, e))
+        return false;
+    ret->name = name;
+    ret->registry = r;
+    return source_prepare(s, ret, e);
+}
+
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
 {
     const RunOpts *o = opts;
@@ -323,14 +345,16 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     SandboxEnd end;
     SandboxSpec spec;
     SandboxLimits limits;
-    Digest id;
+    scoped(registry) Registry *r = NULL;
+    scoped(ui) Ui *ui = ui_new(UI_PLAIN);
     char dir[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     if (!operands->n)
         return err_set(e, ERR_USAGE, "needs an image");
     if (!read_options(a, o, &spec, &limits, e) ||
         !cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e) ||
-        !cmd_find(s, a, operands->v[0], &id, e) || !source_image(s, a, &id, &img, e) ||
+        !remote_new(&o->remote, ui_sink(ui), &r, e) ||
+        !find_image(s, a, operands->v[0], r, &img, e) ||
         !read_image(a, o, &img, operands, &spec, e) || !sandbox_enter(&host, e))
         return false;
     store_sweep(s);

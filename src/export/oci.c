@@ -33,8 +33,10 @@ static bool collect(Store *s, Arena *a, const ExportItem *it, ImageIndex *idx, B
         return false;
     add_blob(a, blobs, &d);
     add_blob(a, blobs, &m.config);
+    /* What is not to be distributed goes along only if it is here. */
     for (size_t i = 0; i < m.nlayer; i++)
-        add_blob(a, blobs, &m.layers[i]);
+        if (!image_layer_foreign(m.layers[i].media_type) || store_has_blob(s, &m.layers[i].digest))
+            add_blob(a, blobs, &m.layers[i]);
     d.ref_name = it->name;
     d.os = "linux";
     d.architecture = image_arch();

@@ -4,7 +4,7 @@
 #include "base/fs.h"
 #include "base/key.h"
 #include "base/pool.h"
-#include "export/export.h"
+#include "export/parts.h"
 
 static bool open_upper(Store *s, SnapshotId id, int *ret_fd, Err *e)
 {
@@ -119,23 +119,50 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
            store_packed_put(s, &l->diff_id, COMP_GZIP, ret, *ret_size, e);
 }
 
-/* A layer's descriptor: the bytes it came with, or packed now. */
-static bool layer_descriptor(Store *s, const StoreLayer *l, Descriptor *ret, Err *e)
+static const char *media_type(Compression how)
 {
-    static const struct {
-        Compression how;
-        const char *media_type;
-    } FORMS[] = {
-        {COMP_GZIP, MT_OCI_LAYER_GZIP}, {COMP_ZSTD, MT_OCI_LAYER_ZSTD}, {COMP_NONE, MT_OCI_LAYER}};
+    static const char *const TYPES[] = {[COMP_NONE] = MT_OCI_LAYER,
+                                        [COMP_GZIP] = MT_OCI_LAYER_GZIP,
+                                        [COMP_ZSTD] = MT_OCI_LAYER_ZSTD};
+    return TYPES[how];
+}
+
+/* A layer that is not here, as its registry has it; docker's names of media types become OCI's. */
+static bool remote_descriptor(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret,
+                              bool *ret_found, Err *e)
+{
+    StoreOrigin *o;
+    size_t n;
+    Compression how;
+    if (!store_origins(s, a, &l->diff_id, &o, &n, e))
+        return false;
+    *ret_found = n && image_layer_compression(o[0].media_type, &how);
+    if (*ret_found)
+        *ret = (Descriptor){.media_type = image_layer_foreign(o[0].media_type) ? o[0].media_type
+                                                                               : media_type(how),
+                            .digest = o[0].blob,
+                            .size = o[0].size,
+                            .urls = o[0].urls};
+    return true;
+}
+
+bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err *e)
+{
+    static const Compression FORMS[] = {COMP_GZIP, COMP_ZSTD, COMP_NONE};
+    bool found;
+    *ret = (Descriptor){.media_type = NULL};
     for (size_t i = 0; i < NELEM(FORMS); i++) {
-        bool found;
-        if (!store_packed_get(s, &l->diff_id, FORMS[i].how, &ret->digest, &ret->size, &found, e))
+        if (!store_packed_get(s, &l->diff_id, FORMS[i], &ret->digest, &ret->size, &found, e))
             return false;
         if (found) {
-            ret->media_type = FORMS[i].media_type;
+            ret->media_type = media_type(FORMS[i]);
             return true;
         }
     }
+    if (!*l->times && !remote_descriptor(s, a, l, ret, &found, e))
+        return false;
+    if (!*l->times && found)
+        return true;
     ret->media_type = MT_OCI_LAYER_GZIP;
     return pack_layer(s, l, &ret->digest, &ret->size, e);
 }
@@ -153,10 +180,13 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
         return err_set(e, ERR_STORE, "the image is not in the store any more");
     *ret = (Descriptor){.media_type = MT_OCI_MANIFEST};
     if (img.packed && store_has_blob(s, &img.manifest)) {
-        if (!store_read_blob(s, &img.manifest, &text, e))
+        ImageManifest have;
+        if (!store_read_blob(s, &img.manifest, &text, e) ||
+            !image_manifest_parse(&a, buf_str(&text), text.len, &have, e))
             return false;
         ret->digest = img.manifest;
         ret->size = text.len;
+        ret->media_type = have.docker ? MT_DOCKER_MANIFEST : MT_OCI_MANIFEST;
         return true;
     }
     if (!store_read_blob(s, id, &config, e))
@@ -165,7 +195,7 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
     m.layers = NEW_N(&a, Descriptor, img.nlayer + 1);
     m.nlayer = img.nlayer;
     for (size_t i = 0; i < img.nlayer; i++)
-        if (!layer_descriptor(s, &img.layers[i], &m.layers[i], e))
+        if (!export_layer(s, &a, &img.layers[i], &m.layers[i], e))
             return err_wrap(e, "pack layer %zu", i + 1);
     image_manifest_text(&m, &text);
     if (!store_put_blob(s, buf_str(&text), text.len, &ret->digest, e) ||

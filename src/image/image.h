@@ -88,6 +88,7 @@ typedef struct ImageManifest {
     Descriptor config;
     Descriptor *layers;
     size_t nlayer;
+    bool docker; /* it says of itself that it is docker's kind; written ones are OCI's */
 } ImageManifest;
 
 typedef struct ImageIndex {
@@ -154,5 +155,7 @@ const char *image_arch(void);
 
 /* image_time - seconds since the epoch as RFC 3339 in UTC, in the arena. */
 char *image_time(Arena *a, int64_t seconds);
+/* image_time_parse - the reverse, fractions dropped; 0 for NULL and for what is no such time. */
+int64_t image_time_parse(const char *text);
 
 #endif

@@ -100,6 +100,8 @@ bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest 
     if (!read_descriptor(a, json_object_get(j, "config"), &m.config, e) ||
         !read_list(a, json_object_get(j, "layers"), IMAGE_MAX_LAYERS, &m.layers, &m.nlayer, e))
         return err_wrap(e, "image manifest");
+    const char *type = json_str(j, "mediaType");
+    m.docker = type && !strcmp(type, MT_DOCKER_MANIFEST);
     *ret = m;
     return true;
 }

@@ -153,7 +153,7 @@ static bool redirect(Trip *t, const NetAnswer *ans, const char *location, Err *e
         !(t->ask->flags & NET_MAY_DOWNGRADE))
         return err_set(e, ERR_NETWORK, "%s: redirected from https to http, to '%s': refused",
                        t->shown, net_mask_url(t->arena, to));
-    if (url_same_origin(t->url, to))
+    if (net_same_origin(t->url, to))
         to = with_user(t->arena, t->url, to);
     else
         t->with_private = false;

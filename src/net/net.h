@@ -25,10 +25,11 @@
 #include "base/str.h"
 
 enum {
-    NET_REDIRECTS = 10,        /* as Go's client, which docker's builder uses */
-    NET_ATTEMPTS = 6,          /* of one request, the first included */
-    NET_CONNECT_S = 30,        /* until a connection stands, TLS included */
-    NET_STALL_S = 60,          /* without a byte, and the transfer is given up */
+    NET_REDIRECTS = 10, /* as Go's client, which docker's builder uses */
+    NET_ATTEMPTS = 6,   /* of one request, the first included */
+    NET_CONNECT_S = 30, /* until a connection stands, TLS included */
+    NET_STALL_S = 60,   /* with less than this many bytes a second, and the transfer is given up */
+    NET_STALL_BYTES = 100,
     NET_STALL_SENDING_S = 300, /* the same where a body was sent: the server may have to store it */
     NET_RETRY_AFTER_MAX = 120  /* seconds; a server that wants more of a pause is an error */
 };
@@ -181,6 +182,8 @@ bool net_passing(int status);
  * alone and the values of query parameters named like secrets are xxxxx. Any text may be given.
  */
 char *net_mask_url(Arena *a, const char *url);
+/* net_same_origin - whether credentials for one may be shown to the other: scheme, host, port. */
+bool net_same_origin(const char *a, const char *b);
 /* net_resolve_url - what a Location means in the answer of `base`. Source: RFC 3986, section 5.2;
  * libcurl removes the dots. */
 const char *net_resolve_url(Arena *a, const char *base, const char *ref);

@@ -205,7 +205,7 @@ static bool set_numbers(NetStream *s, Err *e)
          * one of those. */
         {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
         {CURLOPT_CONNECTTIMEOUT, NET_CONNECT_S},
-        {CURLOPT_LOW_SPEED_LIMIT, 1},
+        {CURLOPT_LOW_SPEED_LIMIT, NET_STALL_BYTES},
         {CURLOPT_LOW_SPEED_TIME, s->with_body ? NET_STALL_SENDING_S : NET_STALL_S},
         {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
         {CURLOPT_BUFFERSIZE, RECEIVE_BYTES},

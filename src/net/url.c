@@ -49,7 +49,7 @@ bool url_split(const char *url, Url *ret)
     return u.host.len > 0;
 }
 
-bool url_same_origin(const char *a, const char *b)
+bool net_same_origin(const char *a, const char *b)
 {
     Url x, y;
     return url_split(a, &x) && url_split(b, &y) && x.https == y.https && x.port == y.port &&

@@ -19,8 +19,6 @@ typedef struct Url {
 
 /* url_split - false for other schemes and for ports that are none. */
 bool url_split(const char *url, Url *ret);
-/* url_same_origin - whether credentials for one may be shown to the other: scheme, host, port. */
-bool url_same_origin(const char *a, const char *b);
 /* url_loopback - whether it leads to this machine by its very name, which no proxy is asked for. */
 bool url_loopback(const char *url);
 

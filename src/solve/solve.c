@@ -332,7 +332,7 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
 
     bool ok = probe(&s, &all);
     if (ok && !all) {
-        ok = env->entered || sandbox_enter(&env->host, e);
+        ok = env->entered || (steps_log_in(env, e) && sandbox_enter(&env->host, e));
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);

@@ -168,15 +168,6 @@ static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, S
     return true;
 }
 
-/* Seconds of an RFC 3339 time; 0 when there is none. */
-static int64_t parse_time(const char *text)
-{
-    struct tm tm = {0};
-    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
-        return 0;
-    return (int64_t)timegm(&tm);
-}
-
 /* Whether the image is in the store; its manifest and layers are looked at all the same. */
 static bool known(Door *x, const Digest *id, bool *ret_known)
 {
@@ -197,7 +188,7 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
     if (!known(x, &img.id, &x->have) || !take_doc(x, &m.config, &ctext) ||
         !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
         return err_wrap(x->e, "%s", x->name);
-    img.created = parse_time(c.created);
+    img.created = image_time_parse(c.created);
     if (!take_layers(x, &m, &c, &img) || (!x->have && !store_image_put(x->store, &img, x->e)))
         return false;
     return store_image_packed(x->store, &img.id, &d->digest, d->size, x->e);

@@ -144,6 +144,17 @@ bool steps_run(StepWork *w, StepResult *ret, Err *e)
     return true;
 }
 
+bool steps_log_in(const StepsEnv *env, Err *e)
+{
+    for (size_t i = 0; i < env->plan->nstep; i++) {
+        const PlanStep *p = &env->plan->steps[i];
+        if (p->kind == STEP_FROM && p->u.base != STEP_NONE &&
+            !source_prepare(env->store, &env->bases[p->u.base], e))
+            return false;
+    }
+    return true;
+}
+
 bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret, Err *e)
 {
     Stack st = {0};

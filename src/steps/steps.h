@@ -106,6 +106,10 @@ typedef struct StepWork {
  */
 NODISCARD bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e);
 
+/* steps_log_in - have the credentials for layers of bases that are not here yet: helper programs
+ * ask who the user is, too. Fails as source_prepare(). */
+NODISCARD bool steps_log_in(const StepsEnv *env, Err *e);
+
 /*
  * steps_prepare - make ready for steps that run commands: once, in the thread that lives as long as
  * the build, with the namespaces entered. Fails with ERR_ENV or ERR_STORE.

@@ -296,6 +296,12 @@ bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e)
     return false;
 }
 
+/* Layers of `image` whose bytes are still in a registry: a reader of the layout would miss them. */
+#define MISSING                                                                                    \
+    "SELECT 1 FROM image_layer l WHERE l.image = image.id AND EXISTS (SELECT 1 FROM origin o "     \
+    "WHERE o.diff_id = l.diff_id) AND NOT EXISTS (SELECT 1 FROM packed p JOIN origin o ON "        \
+    "o.diff_id = p.diff_id AND o.blob = p.blob WHERE p.diff_id = l.diff_id)"
+
 bool store_publish(Store *s, Err *e)
 {
     scoped(arena) Arena a = {0};
@@ -310,7 +316,8 @@ bool store_publish(Store *s, Err *e)
         static const char SQL[] =
             "SELECT image.manifest, image.manifest_size, tag.name, (SELECT media_type FROM doc "
             "WHERE digest = image.manifest) FROM image LEFT JOIN tag ON tag.image = image.id"
-            " WHERE image.manifest IS NOT NULL ORDER BY tag.name, image.id";
+            " WHERE image.manifest IS NOT NULL AND NOT EXISTS (" MISSING ") ORDER BY tag.name, "
+            "image.id";
         bool row = true;
         scoped(stmt) Stmt q = {0};
         if (!db_begin(s, SQL, &q, e))

@@ -104,6 +104,25 @@ bool store_doc_put(Store *s, const Digest *image, const StoreDoc *d, Err *e)
     return db_run(&q, e);
 }
 
+bool store_doc_find(Store *s, const Digest *digest, const char *platform, Digest *ret,
+                    bool *ret_found, Err *e)
+{
+    static const char SQL[] =
+        "SELECT id FROM image WHERE manifest = ?1 UNION ALL SELECT image FROM doc JOIN image ON "
+        "image.id = doc.image WHERE digest = ?1 AND (platform = ?2 OR media_type NOT IN "
+        "('" MT_OCI_INDEX "', '" MT_DOCKER_LIST "'))";
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, SQL, &q, e))
+        return false;
+    db_bind_digest(&q, 1, digest);
+    db_bind_text(&q, 2, platform);
+    if (!db_row(&q, &row, e))
+        return false;
+    *ret_found = row && db_digest(&q, 0, ret);
+    return true;
+}
+
 bool store_docs(Store *s, Arena *a, const Digest *image, StoreDoc **ret, size_t *ret_n, Err *e)
 {
     size_t cap = 0;

@@ -218,6 +218,9 @@ typedef struct StoreDoc {
 
 /* store_doc_put - remember it; store_find() then knows the image by this digest. */
 NODISCARD bool store_doc_put(Store *s, const Digest *image, const StoreDoc *d, Err *e);
+/* store_doc_find - the image a digest leads to; an index does so for each platform. */
+NODISCARD bool store_doc_find(Store *s, const Digest *digest, const char *platform, Digest *ret,
+                              bool *ret_found, Err *e);
 /* store_docs - what is remembered of an image. */
 NODISCARD bool store_docs(Store *s, Arena *a, const Digest *image, StoreDoc **ret, size_t *ret_n,
                           Err *e);

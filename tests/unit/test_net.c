@@ -643,12 +643,12 @@ static void a_location_is_read_against_what_it_answers(void **state)
 static void an_origin_is_scheme_host_and_port(void **state)
 {
     (void)state;
-    assert_true(url_same_origin("https://h/x", "HTTPS://H:443/y"));
-    assert_true(url_same_origin("http://u:p@h/x", "http://h:80"));
-    assert_false(url_same_origin("https://h/x", "http://h/x"));
-    assert_false(url_same_origin("https://h/x", "https://h:444/x"));
-    assert_false(url_same_origin("https://h/x", "https://h@other/x"));
-    assert_false(url_same_origin("https://h/x", "ftp://h/x"));
+    assert_true(net_same_origin("https://h/x", "HTTPS://H:443/y"));
+    assert_true(net_same_origin("http://u:p@h/x", "http://h:80"));
+    assert_false(net_same_origin("https://h/x", "http://h/x"));
+    assert_false(net_same_origin("https://h/x", "https://h:444/x"));
+    assert_false(net_same_origin("https://h/x", "https://h@other/x"));
+    assert_false(net_same_origin("https://h/x", "ftp://h/x"));
     assert_true(url_loopback("http://127.1.2.3:5/x"));
     assert_true(url_loopback("https://[::1]:5000/"));
     assert_true(url_loopback("http://LocalHost"));
