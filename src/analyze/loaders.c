@@ -10,9 +10,10 @@
 enum { MAX_FINDINGS = 5, MAX_DEPTH = 128, CONF_MAX = 1 << 20 };
 
 typedef struct Search {
-    Arena *arena;    /* for the walk */
-    Arena *findings; /* for what is said */
-    const View *image;
+    Arena *arena;      /* for the walk */
+    Arena *findings;   /* for what is said */
+    const View *image; /* NULL: only look whether there is a program */
+    bool program;
     StrList dirs; /* where the loader looks without being told */
     bool dirs_known;
     StrList *out;
@@ -124,6 +125,9 @@ static void check_program(Search *s, int fd, const char *path)
     bool there;
     if (!f.is_elf || !f.interp)
         return;
+    s->program = true;
+    if (!s->image)
+        return;
     if (!exists(s, f.interp, &there) || !there) {
         finding(s, &f, path, arena_printf(s->arena, "its loader %s", f.interp));
         return;
@@ -135,12 +139,17 @@ static void check_program(Search *s, int fd, const char *path)
         }
 }
 
+static bool enough(const Search *s)
+{
+    return s->image ? s->out->n >= MAX_FINDINGS : s->program;
+}
+
 static bool walk(Search *s, int dirfd, const char *prefix, unsigned depth)
 {
     StrList names;
     if (depth > MAX_DEPTH || !fs_list(s->arena, dirfd, &names, s->e))
         return depth > MAX_DEPTH;
-    for (size_t i = 0; i < names.n && s->out->n < MAX_FINDINGS; i++) {
+    for (size_t i = 0; i < names.n && !enough(s); i++) {
         struct stat st;
         if (fstatat(dirfd, names.v[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
@@ -165,4 +174,14 @@ bool analyze_loaders(Arena *a, int layer, const View *image, StrList *out, Err *
     scoped(arena) Arena scratch = {0};
     Search s = {.arena = &scratch, .findings = a, .image = image, .out = out, .e = e};
     return walk(&s, layer, "", 0);
+}
+
+bool analyze_has_programs(int layer, bool *ret, Err *e)
+{
+    scoped(arena) Arena scratch = {0};
+    Search s = {.arena = &scratch, .e = e};
+    if (!walk(&s, layer, "", 0))
+        return false;
+    *ret = s.program;
+    return true;
 }

@@ -132,40 +132,69 @@ bool result_make(Build *b)
 
 /* ---- after the build ---- */
 
+static bool open_layer(Build *b, size_t i, int *ret_fd)
+{
+    char path[STORE_TMP_MAX];
+    store_snapshot_path(result(b)->layers[i].snapshot, path);
+    return fs_open_dir(store_dirfd(b->store), path, ret_fd, b->e);
+}
+
+/* Whether any layer has a program that the image below it must suit. */
+static bool has_programs(Build *b, bool *ret)
+{
+    *ret = false;
+    for (size_t i = 0; i < result(b)->nlayer && !*ret; i++) {
+        int raw;
+        if (!result(b)->layers[i].snapshot)
+            continue;
+        if (!open_layer(b, i, &raw))
+            return false;
+        scoped(fd) int fd = raw;
+        if (!analyze_has_programs(fd, ret, b->e))
+            return false;
+    }
+    return true;
+}
+
+static bool look_at_programs(Build *b, StrList *ret)
+{
+    scoped(stack_view) StackView view = {0};
+    Stack st;
+    if (!steps_stack(&b->env, b->arena, result(b), &st, b->e) ||
+        !stack_view(b->store, &st, -1, &view, b->e))
+        return false;
+    for (size_t i = 0; i < result(b)->nlayer; i++) {
+        int raw;
+        if (!result(b)->layers[i].snapshot)
+            continue;
+        if (!open_layer(b, i, &raw))
+            return false;
+        scoped(fd) int fd = raw;
+        if (!analyze_loaders(b->arena, fd, &view.view, ret, b->e))
+            return false;
+    }
+    return true;
+}
+
 /*
  * Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
+ * A base that only carries files is not unpacked for this.
  */
 static bool find_problems(Build *b, Buf *ret)
 {
-    const StepResult *r = result(b);
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    scoped(stack_view) StackView view = {0};
     Digest key;
-    Stack st;
     StrList lines = {0};
-    bool found;
+    bool found, any;
     key_begin(&k, "loaders 1");
-    key_digest(&k, "of", &r->id);
+    key_digest(&k, "of", &result(b)->id);
     key_end(&k, &key);
     if (!store_memo_get(b->store, &key, ret, &found, b->e))
         return false;
     if (found)
         return true;
-    if (!enter(b) || !steps_stack(&b->env, b->arena, r, &st, b->e) ||
-        !stack_view(b->store, &st, -1, &view, b->e))
+    if (!enter(b) || !has_programs(b, &any) || (any && !look_at_programs(b, &lines)))
         return false;
-    for (size_t i = 0; i < r->nlayer; i++) {
-        char path[STORE_TMP_MAX];
-        int raw;
-        if (!r->layers[i].snapshot)
-            continue;
-        store_snapshot_path(r->layers[i].snapshot, path);
-        if (!fs_open_dir(store_dirfd(b->store), path, &raw, b->e))
-            return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_loaders(b->arena, fd, &view.view, &lines, b->e))
-            return false;
-    }
     for (size_t i = 0; i < lines.n; i++)
         buf_printf(ret, "%s\n", lines.v[i]);
     return store_memo_put(b->store, &key, buf_str(ret), ret->len, b->e);

@@ -121,7 +121,10 @@ static bool gone(const Digest *diff_id, Err *e)
 {
     char text[DIGEST_TEXT_SIZE];
     digest_text(diff_id, text);
-    return err_set(e, ERR_STORE, "layer %s is gone from the store: load the image again", text);
+    return err_set(e, ERR_STORE,
+                   "layer %s is gone from the store, and no registry is known to have it: load or "
+                   "pull the image again",
+                   text);
 }
 
 /* ---- bringing layers ---- */

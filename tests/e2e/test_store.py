@@ -479,7 +479,7 @@ def test_a_damaged_layer_of_a_base_is_found_and_loaded_again(lighter, bases):
     found(lighter, victim)
     args = ("--epoch=content", "--no-cache")
     assert lighter.run_in("FROM busybox\nRUN echo x >/x\n", *args).id == want
-    assert "load the base again" in lighter.save("busybox", lighter.directory() / "two.tar", code=7).error
+    assert "load or pull the image again" in lighter.save("busybox", lighter.directory() / "two.tar", code=7).error
     lighter.load(bases("busybox"))
     assert lighter.image("busybox").digest == manifest
     path.write_bytes(b"")
