@@ -127,22 +127,37 @@ static const char *media_type(Compression how)
     return TYPES[how];
 }
 
-/* A layer that is not here, as its registry has it; docker's names of media types become OCI's. */
-static bool remote_descriptor(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret,
-                              bool *ret_found, Err *e)
+/* A layer as a registry has it; docker's names of media types become OCI's. */
+static Descriptor remote_descriptor(const StoreOrigin *o, Compression how)
+{
+    bool foreign = image_layer_foreign(o->media_type);
+    return (Descriptor){.media_type = foreign ? o->media_type : media_type(how),
+                        .digest = o->blob,
+                        .size = o->size,
+                        .urls = o->urls};
+}
+
+/*
+ * What registries say of a base's layer. One that is not to be distributed stays so, wherever its
+ * bytes are; `any` takes the others as well.
+ */
+static bool from_registry(Store *s, Arena *a, const StoreLayer *l, bool any, Descriptor *ret,
+                          bool *ret_found, Err *e)
 {
     StoreOrigin *o;
     size_t n;
-    Compression how;
+    *ret_found = false;
+    if (*l->times) /* made here */
+        return true;
     if (!store_origins(s, a, &l->diff_id, &o, &n, e))
         return false;
-    *ret_found = n && image_layer_compression(o[0].media_type, &how);
-    if (*ret_found)
-        *ret = (Descriptor){.media_type = image_layer_foreign(o[0].media_type) ? o[0].media_type
-                                                                               : media_type(how),
-                            .digest = o[0].blob,
-                            .size = o[0].size,
-                            .urls = o[0].urls};
+    for (size_t i = 0; i < n && !*ret_found; i++) {
+        Compression how;
+        *ret_found = (any || image_layer_foreign(o[i].media_type)) &&
+                     image_layer_compression(o[i].media_type, &how);
+        if (*ret_found)
+            *ret = remote_descriptor(&o[i], how);
+    }
     return true;
 }
 
@@ -151,6 +166,8 @@ bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err 
     static const Compression FORMS[] = {COMP_GZIP, COMP_ZSTD, COMP_NONE};
     bool found;
     *ret = (Descriptor){.media_type = NULL};
+    if (!from_registry(s, a, l, false, ret, &found, e) || found)
+        return found;
     for (size_t i = 0; i < NELEM(FORMS); i++) {
         if (!store_packed_get(s, &l->diff_id, FORMS[i], &ret->digest, &ret->size, &found, e))
             return false;
@@ -159,10 +176,8 @@ bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err 
             return true;
         }
     }
-    if (!*l->times && !remote_descriptor(s, a, l, ret, &found, e))
-        return false;
-    if (!*l->times && found)
-        return true;
+    if (!from_registry(s, a, l, true, ret, &found, e) || found)
+        return found;
     ret->media_type = MT_OCI_LAYER_GZIP;
     return pack_layer(s, l, &ret->digest, &ret->size, e);
 }

@@ -89,7 +89,8 @@ class Distribution(Backend):
             pytest.skip("docker-registry is not installed")
         config = self.place / "config.yml"
         config.write_text(f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {self.place}/data}},"
-                          f" delete: {{enabled: true}}}}\nhttp: {{addr: '{self.host}'}}\n")
+                          f" delete: {{enabled: true}}}}\nhttp: {{addr: '{self.host}'}}\n"
+                          "validation: {manifests: {urls: {allow: ['^http:']}}}\n")
         return ["docker-registry", "serve", config]
 
 

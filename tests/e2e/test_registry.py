@@ -277,7 +277,7 @@ def test_docker_and_zstd_images_are_pulled_and_built_on(bare, plain, bases):
 
 def test_foreign_layers_are_kept_by_their_descriptor_and_not_pushed(bare, servers, bases):
     """A layer that is somewhere else is fetched from there when a step runs, and sent nowhere."""
-    plain = servers.front(servers.backend("olareg"))  # docker-registry takes none by default
+    plain = servers.front()
     ref = put_base(plain, bases)
     manifest = json.loads(crane("manifest", "--insecure", ref))
     elsewhere = servers.front(plain.backend)
