@@ -376,8 +376,12 @@ bool registry_pull(Registry *r, Store *s, Arena *a, const char *name, const Plat
         return false;
     const char *target = p.ref.digest ? p.ref.digest : p.ref.tag ? p.ref.tag : "latest";
     p.ref.tag = p.ref.tag ? p.ref.tag : "latest";
-    bool told =
-        p.ref.digest ? digest_parse(p.ref.digest, &got.digest) : head_digest(&p, &got.digest);
+    bool have_tag = false;
+    /* Only what may be here already is worth a question of its own. */
+    if (!p.ref.digest && !store_find(s, a, name, &got.id, &have_tag, e))
+        return false;
+    bool told = p.ref.digest ? digest_parse(p.ref.digest, &got.digest)
+                             : have_tag && head_digest(&p, &got.digest);
     if (told && !known(&p, &got.digest, &got.id, &got.had))
         return false;
     if (!got.had) {
