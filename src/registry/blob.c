@@ -41,6 +41,7 @@ struct RegistryBlob {
     unsigned failures; /* since there was progress */
     BlobWriter writer;
     bool writing, over, corrupt;
+    Err failed; /* why reading ended before its time */
     uint64_t began;
 };
 
@@ -295,9 +296,8 @@ static bool broken(RegistryBlob *b, const Err *once, Err *e)
     return go_on(b, NULL, once, true, e);
 }
 
-bool registry_blob_read(void *blob, void *buf, size_t cap, size_t *ret_n, Err *e)
+static bool read_blob(RegistryBlob *b, void *buf, size_t cap, size_t *ret_n, Err *e)
 {
-    RegistryBlob *b = blob;
     while (!b->over && b->at < b->size) {
         Err once = ERR_INIT;
         size_t n = 0;
@@ -324,14 +324,22 @@ bool registry_blob_read(void *blob, void *buf, size_t cap, size_t *ret_n, Err *e
     return b->over || finish(b, e);
 }
 
-void registry_blob_verdict(RegistryBlob *b, bool *ret_corrupt)
+bool registry_blob_read(void *blob, void *buf, size_t cap, size_t *ret_n, Err *e)
+{
+    RegistryBlob *b = blob;
+    if (read_blob(b, buf, cap, ret_n, &b->failed))
+        return true;
+    return err_set(e, b->failed.kind, "%s", b->failed.msg);
+}
+
+bool registry_blob_verdict(RegistryBlob *b, bool *ret_corrupt, Err *e)
 {
     char block[BLOCK];
-    Err ignored = ERR_INIT;
-    for (size_t n = 1; n && !b->corrupt && !b->over;)
-        if (!registry_blob_read(b, block, sizeof block, &n, &ignored))
-            break;
+    bool ok = b->over || b->failed.kind == ERR_NONE;
+    for (size_t n = 1; n && ok && !b->over;)
+        ok = read_blob(b, block, sizeof block, &n, &b->failed);
     *ret_corrupt = b->corrupt;
+    return b->over || err_set(e, b->failed.kind, "%s", b->failed.msg);
 }
 
 static bool fetch_once(Registry *r, Store *s, const StoreOrigin *origins, size_t norigin,

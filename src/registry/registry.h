@@ -102,9 +102,10 @@ NODISCARD bool registry_blob_open(Registry *r, Store *s, const StoreOrigin *orig
 bool registry_blob_read(void *blob, void *buf, size_t cap, size_t *ret_n, Err *e);
 /*
  * registry_blob_verdict - read what is left and say what the bytes were, after a reader has failed.
- * *ret_corrupt: they were others than the digest's, so that another try may do better.
+ * True: they are the digest's, and the reader is right. False: *e says what they were or why they
+ * did not come; with *ret_corrupt another try may do better.
  */
-void registry_blob_verdict(RegistryBlob *b, bool *ret_corrupt);
+NODISCARD bool registry_blob_verdict(RegistryBlob *b, bool *ret_corrupt, Err *e);
 void registry_blob_close(RegistryBlob *b);
 static inline void scoped_registry_blob_done(RegistryBlob **b)
 {

@@ -183,10 +183,9 @@ static bool download(Bring *b, const StoreOrigin *o, size_t n, Compression how, 
     if (!registry_blob_open(b->img->registry, b->s, o, n, again, &blob, e))
         return false;
     scoped(layer_in) LayerIn *in = layer_in_from(registry_blob_read, blob, snapshot_format(how));
-    if (!unpack(b, in, e)) {
-        registry_blob_verdict(blob, ret_corrupt);
-        return false;
-    }
+    Err why = ERR_INIT;
+    if (!unpack(b, in, &why))
+        return registry_blob_verdict(blob, ret_corrupt, e) && err_set(e, why.kind, "%s", why.msg);
     return store_packed_put(b->s, &layer_of(b)->diff_id, how, &o->blob, o->size, e);
 }
 

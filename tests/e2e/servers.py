@@ -159,11 +159,14 @@ class Seen:
 class Rule:
     """What goes wrong: for requests that match, so many times (None: always), after so many others."""
 
-    def __init__(self, method, pattern, times, after, do):
-        self.method, self.pattern, self.left, self.after, self.do = method, re.compile(pattern), times, after, do
+    def __init__(self, method, pattern, do, times=None, after=0, min_body=0):
+        self.method, self.pattern, self.do = method, re.compile(pattern), do
+        self.left, self.after, self.min_body = times, after, min_body
 
-    def takes(self, method, path):
-        if method != self.method or not self.pattern.search(path) or self.left == 0:
+    def takes(self, handler):
+        if handler.command != self.method or not self.pattern.search(handler.path) or self.left == 0:
+            return False
+        if int(handler.headers.get("Content-Length") or 0) < self.min_body:
             return False
         if self.after:
             self.after -= 1
@@ -241,7 +244,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             if self.path.startswith("/token"):
                 return self.front.token(self)
-            rule = self.front.rule_for(self.command, self.path)
+            rule = self.front.rule_for(self)
             if rule:
                 return rule.do(self)
             if self.front.let_in(self):
@@ -380,19 +383,19 @@ class Front:
 
     # -- what goes wrong
 
-    def rule(self, method, pattern, do, times=None, after=0):
-        self.rules.append(Rule(method, pattern, times, after, do))
+    def rule(self, method, pattern, do, **when):
+        self.rules.append(Rule(method, pattern, do, **when))
 
-    def rule_early(self, method, pattern, do, times=None):
-        self.early_rules.append(Rule(method, pattern, times, 0, do))
+    def rule_early(self, method, pattern, do, **when):
+        self.early_rules.append(Rule(method, pattern, do, **when))
 
-    def rule_for(self, method, path):
+    def rule_for(self, handler):
         with self.lock:
-            return next((rule for rule in self.rules if rule.takes(method, path)), None)
+            return next((rule for rule in self.rules if rule.takes(handler)), None)
 
     def early(self, handler):
         with self.lock:
-            return next((rule for rule in self.early_rules if rule.takes(handler.command, handler.path)), None)
+            return next((rule for rule in self.early_rules if rule.takes(handler)), None)
 
     # -- who may come in
 
