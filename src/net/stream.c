@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cancel.h"
+#include "base/fs.h"
 #include "net/line.h"
 #include "net/url.h"
 
@@ -27,6 +28,7 @@ enum {
     SEND_BYTES = 512 << 10,
     INBOX_BYTES = 512 << 10,
     LEFTOVER_BYTES = 64 << 10, /* read to the end on closing, to keep the connection */
+    BUNDLE_MAX = 8 << 20,
     LEFTOVER_STEPS = 8,
     LEFTOVER_MS = 20,
 };
@@ -217,6 +219,44 @@ static bool set_numbers(NetStream *s, Err *e)
     return true;
 }
 
+/* Where distributions keep the authorities. Source: Go, crypto/x509/root_linux.go. */
+static const char *const BUNDLES[] = {
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+};
+
+static pthread_once_t bundle_once = PTHREAD_ONCE_INIT;
+static Buf bundle; /* the first of them; kept until the process ends */
+
+static void read_bundle(void)
+{
+    for (size_t i = 0; i < NELEM(BUNDLES) && !bundle.len; i++) {
+        Err ignored = ERR_INIT;
+        (void)!fs_read_file(AT_FDCWD, BUNDLES[i], BUNDLE_MAX, &bundle, &ignored);
+    }
+}
+
+/* A text of authorities replaces libcurl's own, so the system's are put into it. */
+static bool set_authorities(NetStream *s, const char *pem, const char *roots, Err *e)
+{
+    scoped(buf) Buf all = BUF_INIT;
+    buf_puts(&all, pem);
+    if (roots && *roots) {
+        if (!fs_read_file(AT_FDCWD, roots, BUNDLE_MAX, &all, e))
+            return err_wrap(e, "SSL_CERT_FILE");
+    } else {
+        pthread_once(&bundle_once, read_bundle);
+        buf_add(&all, buf_str(&bundle), bundle.len);
+    }
+    struct curl_blob blob = {all.ptr, all.len, CURL_BLOB_COPY};
+    CURLcode code = s->curl->easy_setopt(s->line->easy, CURLOPT_CAINFO_BLOB, &blob);
+    return code == CURLE_OK || no_option(s, code, e);
+}
+
 static bool set_trust(NetStream *s, Err *e)
 {
     const NetTrust *t = s->ask->trust;
@@ -228,12 +268,8 @@ static bool set_trust(NetStream *s, Err *e)
         return false;
     if (!t)
         return true;
-    if (t->ca_pem && !insecure) {
-        struct curl_blob blob = {(void *)t->ca_pem, strlen(t->ca_pem), CURL_BLOB_COPY};
-        CURLcode code = s->curl->easy_setopt(s->line->easy, CURLOPT_CAINFO_BLOB, &blob);
-        if (code != CURLE_OK)
-            return no_option(s, code, e);
-    }
+    if (t->ca_pem && !insecure && !set_authorities(s, t->ca_pem, roots, e))
+        return false;
     return set_text(s, CURLOPT_SSLCERT, t->cert, e) && set_text(s, CURLOPT_SSLKEY, t->key, e);
 }
 

@@ -138,6 +138,22 @@ static void read_challenge(Arena *a, const NetAnswer *head, Challenge *ret)
             challenge_parse(a, head->headers.v[i] + sizeof NAME - 1, ret);
 }
 
+/* What to do about a server whose certificate we do not trust. */
+static bool untrusted(const Host *h, const Err *once, Err *e)
+{
+    bool plain = strstr(once->msg, "wrong version") || strstr(once->msg, "packet length");
+    if (plain)
+        return err_set(
+            e, once->kind,
+            "%s: '%s' does not speak TLS; if http is meant, list it with insecure = true "
+            "in registries.conf or use --tls-verify=false",
+            once->msg, h->name);
+    return err_set(e, once->kind,
+                   "%s: put the authority of '%s' into '/etc/docker/certs.d/%s/ca.crt', or use "
+                   "--tls-verify=false",
+                   once->msg, h->name, h->name);
+}
+
 /* An insecure server may speak TLS or not: knock with TLS first, as docker does. */
 static bool find_scheme(Registry *r, Host *h, Err *e)
 {
@@ -152,7 +168,7 @@ static bool find_scheme(Registry *r, Host *h, Err *e)
         return err_set(e, why.kind, "%s", why.msg);
     /* TLS that is there and not trusted must not be answered by giving up TLS. */
     if (!ok && fault == NET_FAULT_TLS && !h->trust.insecure && strstr(why.msg, "certificate"))
-        return err_set(e, why.kind, "%s", why.msg);
+        return untrusted(h, &why, e);
     if (ok && head.status == 401) {
         Challenge c;
         read_challenge(&a, &head, &c);
@@ -321,22 +337,6 @@ static bool url_of(Arena *a, const Call *c, const Host *h, const char **ret, boo
     }
     return err_set(e, ERR_NETWORK, "%s: the server leads from https to http, to '%s': refused",
                    c->what, net_mask_url(a, c->url));
-}
-
-/* What to do about a server whose certificate we do not trust. */
-static bool untrusted(const Host *h, const Err *once, Err *e)
-{
-    bool plain = strstr(once->msg, "wrong version") || strstr(once->msg, "packet length");
-    if (plain)
-        return err_set(
-            e, once->kind,
-            "%s: '%s' does not speak TLS; if http is meant, list it with insecure = true "
-            "in registries.conf or use --tls-verify=false",
-            once->msg, h->name);
-    return err_set(e, once->kind,
-                   "%s: put the authority of '%s' into '/etc/docker/certs.d/%s/ca.crt', or use "
-                   "--tls-verify=false",
-                   once->msg, h->name, h->name);
 }
 
 typedef struct Try {

@@ -416,3 +416,15 @@ def test_two_pulls_of_one_image_do_not_hinder_each_other(bare, front, big, noise
         out, err = child.communicate(timeout=60)
         assert child.returncode == 0, err
     check(bare, ref, noise)
+
+
+def test_the_rest_of_a_big_upload_goes_in_pieces_one_after_the_other(lighter, servers, noise):
+    front = servers.front(servers.backend("olareg"))
+    front.rule("PUT", r"/blobs/uploads/.*digest=", pass_part(4 * MIB), times=1, min_body=5 * MIB)
+    lighter.run_in("FROM busybox\nCOPY noise /noise", "--tag", "app", files={"noise": noise[::-1] * 7})
+    lighter("push", "app", f"{front.host}/out/app:1")
+    pushed(front)
+    pieces = [seen.headers["Content-Range"] for seen in front.requests("PATCH", "/blobs/uploads/")]
+    ends = [tuple(map(int, piece.split("-"))) for piece in pieces]
+    assert len(ends) >= 2 and ends[0][0] == 4 * MIB
+    assert all(later[0] == earlier[1] + 1 for earlier, later in zip(ends, ends[1:]))
