@@ -357,28 +357,22 @@ static bool prepare(NetStream *s, const char *url, const char *method, bool with
  * Some TLS libraries write to their sockets without MSG_NOSIGNAL, and whether SIGPIPE ends this
  * process is not for a room to say: it is held back here, and one that came is taken.
  */
-typedef struct PipeGuard {
-    sigset_t before;
-} PipeGuard;
-
-static PipeGuard pipe_hold(void)
+static void pipe_hold(sigset_t *ret_before)
 {
-    PipeGuard g;
     sigset_t pipe;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &g.before);
-    return g;
+    pthread_sigmask(SIG_BLOCK, &pipe, ret_before);
 }
 
-static void scoped_pipe_guard_done(PipeGuard *g)
+static void pipe_release(const sigset_t *before)
 {
     static const struct timespec now = {0};
     sigset_t pipe;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     (void)sigtimedwait(&pipe, NULL, &now); /* none is the usual case */
-    pthread_sigmask(SIG_SETMASK, &g->before, NULL);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
 /* Let libcurl do what it can now. */
@@ -410,6 +404,22 @@ static bool cancelled(const NetStream *s, Err *e)
     return err_set(e, ERR_STEP, "%s: cancelled", s->shown);
 }
 
+/* Until the answer's head is there or there will be none. */
+static bool run_to_head(NetStream *s, Err *e)
+{
+    sigset_t before;
+    if (s->curl->multi_add_handle(s->line->multi, s->line->easy) != CURLM_OK)
+        return err_set(e, ERR_ENV, "%s: libcurl does not begin", s->shown);
+    pipe_hold(&before);
+    bool goes_on = true;
+    while (goes_on && !s->begun && !s->over) {
+        step(s);
+        goes_on = s->begun || s->over || wait_step(s);
+    }
+    pipe_release(&before);
+    return (goes_on && (s->begun || !cancel_wanted())) || cancelled(s, e);
+}
+
 bool stream_begin(Arena *a, const StreamSpec *spec, NetStream **ret, Err *e)
 {
     const CurlApi *curl;
@@ -425,18 +435,7 @@ bool stream_begin(Arena *a, const StreamSpec *spec, NetStream **ret, Err *e)
     s->with_body = spec->with_body;
     s->no_body = !strcmp(spec->method, "HEAD");
     s->line = line_take(curl, spec->url);
-    scoped(pipe_guard) PipeGuard g = pipe_hold();
-    bool ok = prepare(s, spec->url, spec->method, spec->with_private, e);
-    if (ok && curl->multi_add_handle(s->line->multi, s->line->easy) != CURLM_OK)
-        ok = err_set(e, ERR_ENV, "%s: libcurl does not begin", s->shown);
-    while (ok && !s->begun && !s->over) {
-        step(s);
-        if (!s->begun && !s->over && !wait_step(s))
-            ok = cancelled(s, e);
-    }
-    if (ok && !s->begun && cancel_wanted())
-        ok = cancelled(s, e);
-    if (!ok) {
+    if (!prepare(s, spec->url, spec->method, spec->with_private, e) || !run_to_head(s, e)) {
         net_close(s);
         return false;
     }
@@ -513,19 +512,16 @@ static void unpause(NetStream *s)
     (void)s->curl->easy_pause(s->line->easy, CURLPAUSE_CONT); /* may fill the inbox at once */
 }
 
-bool net_read(NetStream *s, void *buf, size_t cap, size_t *ret_n, Err *e)
+/* Have bytes in the inbox, or be at the end. */
+static bool fill(NetStream *s, Err *e)
 {
-    scoped(pipe_guard) PipeGuard g = pipe_hold();
     while (s->at == s->n) {
         s->at = s->n = 0;
         if (cancel_wanted())
             return cancelled(s, e);
-        if (s->over && s->code != CURLE_OK)
-            return err_set(e, ERR_NETWORK, "%s: %s", s->shown, stream_why(s));
-        if (s->over) {
-            *ret_n = 0;
-            return true;
-        }
+        if (s->over)
+            return s->code == CURLE_OK ||
+                   err_set(e, ERR_NETWORK, "%s: %s", s->shown, stream_why(s));
         if (s->paused)
             unpause(s);
         if (!s->n)
@@ -533,6 +529,17 @@ bool net_read(NetStream *s, void *buf, size_t cap, size_t *ret_n, Err *e)
         if (!s->n && !s->over && !s->paused && !wait_step(s))
             return cancelled(s, e);
     }
+    return true;
+}
+
+bool net_read(NetStream *s, void *buf, size_t cap, size_t *ret_n, Err *e)
+{
+    sigset_t before;
+    pipe_hold(&before);
+    bool ok = fill(s, e);
+    pipe_release(&before);
+    if (!ok)
+        return false;
     size_t n = s->n - s->at < cap ? s->n - s->at : cap;
     memcpy(buf, s->inbox + s->at, n);
     s->at += n;
@@ -555,15 +562,17 @@ static void read_leftovers(NetStream *s)
 
 void net_close(NetStream *s)
 {
+    sigset_t before;
     if (!s)
         return;
-    scoped(pipe_guard) PipeGuard g = pipe_hold();
+    pipe_hold(&before);
     if (s->begun && (s->no_body || (s->answer.length >= 0 && s->answer.length < LEFTOVER_BYTES)))
         read_leftovers(s);
     s->curl->multi_remove_handle(s->line->multi, s->line->easy);
     /* Some servers send a body with 304 all the same, which would begin the next answer. */
     bool clean = s->answer.status != 304 || s->answer.length <= 0;
     line_put(s->curl, s->line, s->over && s->code == CURLE_OK && clean);
+    pipe_release(&before);
     if (s->headers)
         s->curl->slist_free_all(s->headers);
     free(s->inbox);

@@ -71,7 +71,6 @@ bool client_load(Registry *r, Err *e)
 
 void client_note(Registry *r, const char *fmt, ...)
 {
-    scoped(arena) Arena a = {0};
     char text[1024];
     va_list ap;
     va_start(ap, fmt);
