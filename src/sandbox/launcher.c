@@ -44,7 +44,7 @@ static pid_t clone_for(const LaunchOrder *o, int cgroup)
     if (cgroup >= 0) { /* which tells the parent by SIGCHLD, as the launcher would */
         struct clone_args args = {.flags =
                                       o->namespaces | (uint64_t)CLONE_PARENT | CLONE_INTO_CGROUP,
-                                  .cgroup = (uint64_t)cgroup};
+                                  .cgroup = (unsigned)cgroup};
         return (pid_t)syscall(SYS_clone3, &args, sizeof args);
     }
     return (pid_t)syscall(SYS_clone, o->namespaces | CLONE_PARENT | (unsigned long)SIGCHLD, NULL,
