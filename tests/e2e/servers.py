@@ -149,7 +149,7 @@ class Seen:
         self.method, self.path = handler.command, handler.path
         self.headers = dict(handler.headers.items())
         self.auth = handler.headers.get("Authorization")
-        self.status = None
+        self.status, self.when = None, time.monotonic()
         self.received = self.sent = 0  # bytes of bodies, from and to the client
 
     def __repr__(self):
@@ -216,7 +216,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     # -- requests
 
+    @property
+    def chunked(self):
+        return "chunked" in (self.headers.get("Transfer-Encoding") or "")
+
     def body_parts(self):
+        while self.chunked:
+            size = int(self.rfile.readline().split(b";")[0], 16)
+            part = self.rfile.read(size)
+            self.rfile.readline()
+            if not size:
+                return
+            self.seen.received += size
+            yield part
         left = int(self.headers.get("Content-Length") or 0)
         while left:
             part = self.rfile.read(min(left, 1 << 16))
@@ -271,7 +283,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             c.putheader(name, value)
         c.endheaders()
         for part in self.body_parts():
-            c.send(part)
+            c.send(b"%x\r\n%s\r\n" % (len(part), part) if self.chunked else part)
+        if self.chunked:
+            c.send(b"0\r\n\r\n")
         answer = c.getresponse()
         self.seen.status = answer.status
         self.send_response(answer.status)

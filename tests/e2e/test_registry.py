@@ -387,3 +387,73 @@ def test_the_digest_file_names_what_was_pushed(lighter, plain, temp):
     lighter.directory("out")
     lighter("push", "--digestfile", lighter.place / "out" / "digest", "busybox", f"docker://{ref}")
     assert (lighter.place / "out" / "digest").read_text() == crane("digest", "--insecure", ref).strip()
+
+
+def test_layers_are_sent_while_others_are_still_packed(lighter, plain):
+    """The small layer is there before the registry is asked about the big one."""
+    blob = b"".join(hashlib.sha512(b"%d" % i).digest() for i in range(600_000))
+    ref = f"{plain.host}/a/app:1"
+    lighter.run_in("FROM busybox\nCOPY big /big\nCOPY small /small", "--tag", ref, "--push", files={"big": blob * 2, "small": "x"})
+    layers = json.loads(crane("manifest", "--insecure", ref))["layers"]
+    big = max(layers, key=lambda d: d["size"])
+    asked = plain.requests("HEAD", f"/v2/a/app/blobs/{big['digest']}")[0].when
+    done = [seen.when for seen in plain.requests("PUT", "/v2/a/app/blobs/uploads/") if seen.received < 5_000]
+    assert min(done) < asked
+
+
+def test_the_manifest_is_the_last_thing_sent(lighter, plain):
+    lighter.run_in(DOCKERFILE.format(base="busybox"), "--tag", f"{plain.host}/a/b:1", "--push", files={"f": "x"})
+    sent = [seen for seen in plain.log if seen.method == "PUT"]
+    assert "/manifests/" in sent[-1].path and len([seen for seen in sent if "/manifests/" in seen.path]) == 1
+
+
+@pytest.mark.parametrize("word", ["push", "pull"])
+def test_memory_does_not_follow_the_size_of_a_layer(lighters, bases, plain, word):
+    lighter = lighters(bases=[bases("busybox")])
+    blob = b"".join(hashlib.sha512(b"%d" % i).digest() for i in range(500_000)) * 6  # 192 MB
+    ref = f"{plain.host}/a/app:1"
+    lighter.run_in("FROM busybox\nCOPY big /big", "--tag", ref, files={"big": blob})
+    lighter.directory("tmp-archive")
+    lighter.save(ref, lighter.place / "packed.tar")  # so that no packing is measured
+    done = lighter("push", ref, watch=True)
+    if word == "pull":
+        other = lighters()
+        done = other("pull", ref, watch=True)
+        build = other.run_in(f"FROM {ref}\nRUN true", watch=True)
+        assert build.peak_kib < 64 << 10
+    assert 0 < done.peak_kib < 64 << 10
+
+
+# ---- podman --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def podman(temp, needs_root, needs):
+    """podman with a storage of its own."""
+    needs("podman")
+    words = ["podman", "--root", str(temp / "root"), "--runroot", str(temp / "run"), "--storage-driver", "vfs"]
+
+    def run(*more):
+        done = subprocess.run([*words, *map(str, more)], check=False, capture_output=True, text=True, timeout=120,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, f"podman {more}:\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    yield run
+    subprocess.run([*words, "system", "reset", "-f"], check=False, capture_output=True)
+
+
+def test_podman_pulls_what_lighter_pushed(lighter, plain, podman):
+    ref = f"{plain.host}/team/app:v1"
+    lighter.run_in(DOCKERFILE.format(base="busybox"), "--tag", ref, "--push", files={"f": "from the context\n"})
+    podman("pull", "-q", "--tls-verify=false", ref)
+    seen = json.loads(podman("image", "inspect", ref))[0]
+    assert "sha256:" + seen["Id"] == lighter.inspect(ref)["Id"]
+    assert seen["RootFS"]["Layers"] == lighter.inspect(ref)["RootFS"]["Layers"]
+
+
+def test_lighter_builds_on_what_podman_pushed(bare, plain, podman, bases):
+    ref = f"{plain.host}/team/base:v1"
+    podman("pull", "-q", f"oci:{bases('busybox')}")
+    image = podman("images", "-q").split()[0]
+    podman("push", "-q", "--tls-verify=false", image, f"docker://{ref}")
+    assert bare.run_in(f"FROM {ref}\nRUN echo it=runs").said("it") == "runs"
