@@ -541,7 +541,8 @@ bool net_read(NetStream *s, void *buf, size_t cap, size_t *ret_n, Err *e)
     if (!ok)
         return false;
     size_t n = s->n - s->at < cap ? s->n - s->at : cap;
-    memcpy(buf, s->inbox + s->at, n);
+    if (n)
+        memcpy(buf, s->inbox + s->at, n);
     s->at += n;
     *ret_n = n;
     return true;
