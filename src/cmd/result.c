@@ -48,6 +48,13 @@ static bool enter(Build *b)
     return true;
 }
 
+/* The same, when layers may have to be fetched after it: helpers must still see their user. */
+static bool enter_to_fetch(Build *b)
+{
+    return b->env.entered ||
+           (source_prepare_bytes(b->store, &b->id, b->registry, b->e) && enter(b));
+}
+
 static const StepResult *result(const Build *b)
 {
     return &b->sol.results[b->plan.result];
@@ -222,7 +229,7 @@ static bool write_outputs(Build *b)
         ExportItem *items = NEW_N(b->arena, ExportItem, n);
         for (size_t k = 0; k < n; k++)
             items[k] = (ExportItem){b->id, b->names.n ? b->names.v[k] : NULL};
-        if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter(b) ||
+        if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter_to_fetch(b) ||
             !source_fetch(b->store, &b->id, b->registry, b->e) ||
             !export_oci(b->store, items, n, o.form, o.dest, b->e))
             return err_wrap(b->e, "--output %s", b->opts->outputs.v[i]);
@@ -269,8 +276,8 @@ static bool push(Build *b)
 {
     if (!b->opts->push)
         return true;
-    return enter(b) && (export_push(b->store, b->registry, &b->id, &b->names, b->e) ||
-                        err_wrap(b->e, "--push"));
+    return enter_to_fetch(b) && (export_push(b->store, b->registry, &b->id, &b->names, b->e) ||
+                                 err_wrap(b->e, "--push"));
 }
 
 bool result_report(Build *b, uint64_t t0)

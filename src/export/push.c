@@ -64,20 +64,6 @@ static void run_layer(Job *job)
         atomic_store(&j->push->failed, true);
 }
 
-static bool known_layers(Store *s, Arena *a, const StoreImage *img, Descriptor **ret, Err *e)
-{
-    scoped(buf) Buf text = BUF_INIT;
-    ImageManifest m;
-    *ret = NULL;
-    if (!img->packed || !store_has_blob(s, &img->manifest))
-        return true;
-    if (!store_read_blob(s, &img->manifest, &text, e) ||
-        !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
-        return false;
-    *ret = m.nlayer == img->nlayer ? m.layers : NULL;
-    return true;
-}
-
 static bool push_layers(Push *p, Arena *a, const StoreImage *img, const Descriptor *known, Err *e)
 {
     scoped(pool) Pool *pool = NULL;
@@ -158,12 +144,12 @@ bool export_push(Store *s, Registry *r, const Digest *id, const StrList *names, 
     StrList repos = repositories(&a, names);
     Push p = {.s = s, .r = r, .names = &repos};
     StoreImage img;
-    Descriptor *known;
+    const Descriptor *known;
     bool found;
     if (!store_image_get(s, &a, id, &img, &found, e))
         return false;
     if (!found)
         return err_set(e, ERR_STORE, "the image is not in the store any more");
-    return known_layers(s, &a, &img, &known, e) && push_layers(&p, &a, &img, known, e) &&
+    return store_manifest_layers(s, &a, &img, &known, e) && push_layers(&p, &a, &img, known, e) &&
            push_documents(&p, &a, id, names, e);
 }

@@ -488,8 +488,12 @@ NetFault stream_fault(const NetStream *s)
         {CURLE_HTTP2, NET_FAULT_CUT},
         {CURLE_HTTP2_STREAM, NET_FAULT_CUT},
     };
+    double connected = 0;
     if (!s->over || s->code == CURLE_OK)
         return NET_FAULT_NONE;
+    (void)s->curl->easy_getinfo(s->line->easy, CURLINFO_PRETRANSFER_TIME, &connected);
+    if (s->code == CURLE_OPERATION_TIMEDOUT && connected <= 0)
+        return NET_FAULT_CONNECT;
     for (size_t i = 0; i < NELEM(FAULTS); i++)
         if (s->code == FAULTS[i].code)
             return FAULTS[i].fault;

@@ -14,6 +14,7 @@
 enum {
     BLOCK = 64 << 10,
     RETRIES = NET_ATTEMPTS,
+    BIG = 16 << 20,      /* bytes whose download is announced */
     PROGRESS = 64 << 10, /* bytes for which a broken connection is forgiven */
 };
 
@@ -173,6 +174,15 @@ static bool go_on(RegistryBlob *b, const NetAnswer *head, const Err *once, bool 
     return true;
 }
 
+/* Who waits for a big one wants to know for what. */
+static void tell_begin(RegistryBlob *b, const Place *p)
+{
+    char size[32];
+    str_size(b->size, size, sizeof size);
+    if (b->size >= BIG)
+        client_note(b->r, "fetching %.19s  %s from %s", b->text, size, p->ep.host);
+}
+
 /* Have an answer whose bytes go on at b->at. */
 static bool connect_blob(RegistryBlob *b, Err *e)
 {
@@ -193,6 +203,8 @@ static bool connect_blob(RegistryBlob *b, Err *e)
         }
         b->open = ok && take_head(b, p, &c, &once);
         b->mark = b->at;
+        if (b->open && !b->at)
+            tell_begin(b, p);
         if (b->open)
             return true;
         answer_close(&b->answer);

@@ -17,6 +17,8 @@ enum {
     AUTH_TRIES = 3,       /* without credentials, with a token, with a fresh or wider one */
 };
 
+static const uint64_t KNOCK_NS = 10000000000u;
+
 /* ---- the client ---- */
 
 Registry *registry_new(const RegistryOpts *o)
@@ -377,10 +379,11 @@ static bool ask_once(Try *t, Answer *ret, NetFault *ret_fault, Err *e)
     return true;
 }
 
-/* Whether a failure of the n-th try may pass. */
-static bool passes(NetFault f, unsigned n)
+/* Whether a failure of the n-th try may pass. A door that stays shut for long is not knocked at
+ * again. */
+static bool passes(NetFault f, unsigned n, uint64_t took_ns)
 {
-    return f == NET_FAULT_CUT || (f == NET_FAULT_CONNECT && n < KNOCKS);
+    return f == NET_FAULT_CUT || (f == NET_FAULT_CONNECT && n < KNOCKS && took_ns < KNOCK_NS);
 }
 
 bool client_open(Registry *r, Arena *a, const Call *c, Answer *ret, NetFault *ret_fault, Err *e)
@@ -396,6 +399,7 @@ bool client_open(Registry *r, Arena *a, const Call *c, Answer *ret, NetFault *re
     for (unsigned n = 1;;) {
         Answer x = {.stream = NULL};
         Err once = ERR_INIT;
+        uint64_t began = clock_ns();
         bool ok = ask_once(&t, &x, &fault, &once);
         if (ret_fault)
             *ret_fault = fault;
@@ -403,7 +407,8 @@ bool client_open(Registry *r, Arena *a, const Call *c, Answer *ret, NetFault *re
             answer_close(&x);
             continue;
         }
-        bool again = n < attempts && (ok ? net_passing(x.head.status) : passes(fault, n));
+        bool again = n < attempts &&
+                     (ok ? net_passing(x.head.status) : passes(fault, n, clock_ns() - began));
         if (ok && !again) {
             *ret = x;
             return true;

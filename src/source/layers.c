@@ -388,22 +388,6 @@ static bool take_fetch(Job *job, Err *e)
     return f->ok || err_set(e, f->err.kind, "%s", f->err.msg);
 }
 
-/* The layers' descriptors in the manifest, if the image has one. */
-static bool manifest_layers(Store *s, Arena *a, const StoreImage *img, const Descriptor **ret,
-                            Err *e)
-{
-    scoped(buf) Buf text = BUF_INIT;
-    ImageManifest m;
-    *ret = NULL;
-    if (!img->packed || !store_has_blob(s, &img->manifest))
-        return true;
-    if (!store_read_blob(s, &img->manifest, &text, e) ||
-        !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
-        return false;
-    *ret = m.nlayer == img->nlayer ? m.layers : NULL;
-    return true;
-}
-
 /* Whether a layer's bytes must be brought, and which. */
 static bool wants(Store *s, const StoreLayer *l, const Descriptor *d, Digest *ret_want,
                   bool *ret_wants, Err *e)
@@ -443,7 +427,7 @@ bool source_fetch(Store *s, const Digest *id, Registry *r, Err *e)
         return false;
     if (!found)
         return err_set(e, ERR_STORE, "the image is not in the store any more");
-    if (!manifest_layers(s, &a, &img, &layers, e))
+    if (!store_manifest_layers(s, &a, &img, &layers, e))
         return false;
     Job **jobs = NEW_N(&a, Job *, img.nlayer + 1);
     size_t n = 0;

@@ -136,6 +136,21 @@ bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint
     return db_run(&q, e);
 }
 
+bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img, const Descriptor **ret,
+                           Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    ImageManifest m;
+    *ret = NULL;
+    if (!img->packed || !store_has_blob(s, &img->manifest))
+        return true;
+    if (!store_read_blob(s, &img->manifest, &text, e) ||
+        !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
+        return false;
+    *ret = m.nlayer == img->nlayer ? m.layers : NULL;
+    return true;
+}
+
 static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, Err *e)
 {
     bool row;

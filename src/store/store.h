@@ -159,6 +159,10 @@ NODISCARD bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage 
 /* store_image_packed - remember the manifest of an image; store_publish() then lists it. */
 NODISCARD bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint64_t size,
                                   Err *e);
+/* store_manifest_layers - the layers' descriptors in the manifest of an image, one for each of its
+ * layers; NULL when it has no manifest yet. */
+NODISCARD bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img,
+                                     const Descriptor **ret, Err *e);
 /* store_publish - write index.json from the database. */
 NODISCARD bool store_publish(Store *s, Err *e);
 

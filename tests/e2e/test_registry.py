@@ -1,9 +1,11 @@
 """Images to and from real registries, each also behind TLS and tokens, read by independent clients."""
 
+import contextlib
 import hashlib
 import http.client
 import json
 import re
+import sqlite3
 import subprocess
 
 import pytest
@@ -235,6 +237,31 @@ def test_rootless_the_same_base_is_fetched_and_unpacked(lighters, plain, bases):
     built = lighter.run_in(f"FROM {ref}\nRUN echo it=runs && chown 12:34 /etc/group", "--tag", f"{plain.host}/x/y:1", "--push")
     assert built.said("it") == "runs"
     crane("validate", "--insecure", "--remote", f"{plain.host}/x/y:1")
+
+
+def test_what_prune_and_rmi_leave_of_a_pulled_image_is_enough_or_fetched_again(bare, plain, bases):
+    ref = put_base(plain, bases)
+    text = f"FROM {ref}\nRUN echo x >/x"
+    bare.run_in(text)
+    bare("prune", "--all", "--force")
+    assert bare("store", "check").code == 0
+    bare.run_in(text, "--offline")  # the layers' bytes stay while there is a tag
+    bare("rmi", ref)
+    bare("prune", "--all", "--force")
+    assert bare("store", "check").code == 0
+    plain.forget()
+    assert bare.run_in(text).ran == ["RUN echo x >/x"]
+    assert plain.blob_bytes_down > 1_000_000
+
+
+def test_a_store_of_an_older_lighter_is_taken_over(bare, plain, bases):
+    bare.load(bases("busybox"))
+    with contextlib.closing(sqlite3.connect(bare.store / "meta.db")) as db:
+        db.executescript("DROP TABLE origin; DROP TABLE doc; PRAGMA user_version = 2;")
+    ref = put_base(plain, bases)
+    bare("pull", ref)
+    assert {row["repo"] for row in bare.images()} == {"busybox", ref.rpartition(":")[0]}
+    assert bare("store", "check").code == 0
 
 
 # ---- forms ---------------------------------------------------------------------------------------
