@@ -103,6 +103,10 @@ static bool check_rows(Check *c)
          "length(id) <> 32 OR (manifest IS NOT NULL AND length(manifest) <> 32) OR id IN (SELECT "
          "image FROM image_layer WHERE length(diff_id) <> 32 OR typeof(snapshot) <> 'integer')",
          "image"},
+        {"origin", "the layer must be had elsewhere", "length(blob) <> 32 OR length(diff_id) <> 32",
+         "origin"},
+        {"document", "a registry is asked again", "length(digest) <> 32 OR length(image) <> 32",
+         "doc"},
         {"image's layer", "build or load the image again",
          "length(image) <> 32 OR length(diff_id) <> 32 OR typeof(snapshot) <> 'integer'",
          "image_layer"},
