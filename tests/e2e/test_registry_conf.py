@@ -320,8 +320,17 @@ def test_a_proxy_is_passed_through_with_tls(bare, servers, safe, proxy, name):
     assert set(log()) == {f"CONNECT {host}"}
 
 
-@pytest.mark.parametrize("value", ["127.0.0.1", "*", "registry.test"])
-def test_this_machine_is_never_asked_of_a_proxy(bare, hub, proxy, value):
+def test_a_server_without_tls_is_not_talked_to_by_http_unless_somebody_says_so(bare, hub, proxy):
+    address, log = proxy
+    host = f"registry.test:{hub.port}"
+    env = {"https_proxy": address, "http_proxy": address}
+    failed = bare("pull", f"{host}/library/base:1", env=env, code=4)
+    assert "does not speak TLS" in failed.error and "registries.conf" in failed.error
+    assert hub.requests("GET", "/v2/") == []
+    bare("pull", "--tls-verify=false", f"{host}/library/base:1", env=env)
+
+
+def test_this_machine_is_never_asked_of_a_proxy(bare, hub, proxy):
     address, log = proxy
     bare("pull", f"{hub.host}/library/base:1", env={"http_proxy": address})
     assert log() == []

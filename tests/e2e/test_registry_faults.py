@@ -1,6 +1,7 @@
 """Servers that fail, lie or dawdle: the right bytes in the end, or a clear error in bounded time."""
 
 import hashlib
+import http.client
 import json
 import re
 import threading
@@ -347,7 +348,6 @@ def test_a_proxy_that_hides_tls_does_not_lead_uploads_to_http(sender, servers):
 
 def test_locations_may_be_relative(sender, front):
     def relative(handler):
-        import http.client
         handler.drop_body()
         c = http.client.HTTPConnection("127.0.0.1", front.backend.port)
         c.request("POST", handler.path, headers={"Content-Length": "0"})
@@ -357,6 +357,25 @@ def test_locations_may_be_relative(sender, front):
     front.rule("POST", "/blobs/uploads/$", relative)
     sender("push", "app", f"{front.host}/out/app:1")
     pushed(front)
+
+
+def test_an_upload_that_leads_to_another_server_carries_no_authorization(sender, servers):
+    backend = servers.backend("olareg")
+    guard, elsewhere = servers.front(backend, auth="token"), servers.front(backend)
+    docker_config(sender, guard.host)
+
+    def lead_away(handler):
+        handler.drop_body()
+        c = http.client.HTTPConnection("127.0.0.1", backend.port)
+        c.request("POST", handler.path, headers={"Content-Length": "0"})
+        at = c.getresponse().getheader("Location").split("/v2/", 1)[1]
+        handler.answer(202, b"", Location=f"http://{elsewhere.host}/v2/{at}")
+
+    guard.rule("POST", "/blobs/uploads/$", lead_away)
+    sender("push", "app", f"{guard.host}/out/app:1")
+    assert elsewhere.requests("PUT", "/blobs/uploads/")
+    assert all(seen.auth is None for seen in elsewhere.log)
+    pushed(guard)
 
 
 def test_a_registry_that_stores_another_manifest_is_told_on(sender, front):
