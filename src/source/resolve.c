@@ -156,6 +156,24 @@ static bool from_name(Store *s, Arena *a, const char *name, const SourceOpts *o,
     return found || from_registry(s, a, name, o, &names, ret, e);
 }
 
+static bool runs_here(const SourceImage *img)
+{
+    return !strcmp(img->config.os, "linux") && !strcmp(img->config.architecture, image_arch());
+}
+
+/* An image by its name. A tag of the store that is for another machine is asked about once. */
+static bool named_image(Store *s, Arena *a, const char *name, const SourceOpts *o, SourceImage *ret,
+                        Err *e)
+{
+    SourceOpts asking = {o->contexts, o->registry, true};
+    Digest id;
+    if (!from_name(s, a, name, o, &id, e) || !source_image(s, a, &id, ret, e))
+        return false;
+    if (runs_here(ret) || o->pull || !o->registry || net_forbidden())
+        return true;
+    return from_name(s, a, name, &asking, &id, e) && source_image(s, a, &id, ret, e);
+}
+
 bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o, SourceImage *ret,
                     Err *e)
 {
@@ -168,14 +186,13 @@ bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o, S
                        "supported yet",
                        name, ctx);
     if (ctx && str_starts(ctx, LAYOUT)
-            ? !from_layout(s, a, name, ctx + sizeof LAYOUT - 1, &id, e)
-            : !from_name(s, a, ctx ? ctx + sizeof IMAGE - 1 : name, o, &id, e))
-        return false;
-    if (!source_image(s, a, &id, ret, e))
+            ? !from_layout(s, a, name, ctx + sizeof LAYOUT - 1, &id, e) ||
+                  !source_image(s, a, &id, ret, e)
+            : !named_image(s, a, ctx ? ctx + sizeof IMAGE - 1 : name, o, ret, e))
         return false;
     ret->name = arena_strdup(a, name);
     ret->registry = o->registry;
-    if (strcmp(ret->config.os, "linux") != 0 || strcmp(ret->config.architecture, image_arch()) != 0)
+    if (!runs_here(ret))
         return err_set(e, ERR_ENV,
                        "image '%s' is for %s/%s and this machine is linux/%s: other platforms are "
                        "not supported yet",

@@ -284,6 +284,8 @@ def test_an_index_gives_this_machines_image(bare, plain, bases, temp):
     assert plain.log == []
     other = bare("pull", "--platform", "linux/s390x", ref)
     assert other.code == 0 and bare.inspect(ref)["Architecture"] == "s390x"
+    # The tag is another machine's now: a build gets this one's.
+    assert bare.run_in(f"FROM {ref}\nRUN echo again=runs").said("again") == "runs"
     failed = bare("pull", "--platform", "linux/riscv64", ref, code=4)
     assert "no image for linux/riscv64" in failed.error
 
