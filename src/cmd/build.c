@@ -304,8 +304,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
     b.env.sink = ui_sink(ui);
     bool ok = build(&b, operands, t0);
-    if (b.store)
+    if (b.store) {
+        inputs_save(&b);
         keep_house(&b, ok);
+    }
     if (ok && quiet) {
         char id[DIGEST_TEXT_SIZE];
         digest_text(&b.id, id);

@@ -38,7 +38,8 @@ typedef struct Input {
     InputKind kind;
     const char *spec;
     GitRef git;
-    Context *context; /* once opened; NULL: there are no files */
+    Context *context;  /* once opened; NULL: there are no files */
+    const char *index; /* where the store keeps what is known of them */
 } Input;
 
 typedef struct Build {
@@ -82,6 +83,8 @@ NODISCARD bool inputs_read(Build *b);
 bool inputs_need_store(const Build *b);
 /* inputs_plan - resolve what the Dockerfile names, make the plan, open the contexts it uses. */
 NODISCARD bool inputs_plan(Build *b);
+/* inputs_save - remember what was seen of the contexts, whatever became of the build. */
+void inputs_save(Build *b);
 void inputs_done(Build *b);
 
 /* secrets_read - the values of --secret; they live in b->arena. Fails with ERR_USAGE. */

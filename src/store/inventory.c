@@ -404,8 +404,8 @@ static bool add_dirs(Inventory *x, const char *top, const char *type)
 static bool add_internal(Inventory *x)
 {
     static const char *const CONTAINERS[] = {".",      "snapshots", "blobs", "blobs/sha256",
-                                             "mounts", "git"};
-    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git"};
+                                             "mounts", "git",       "index"};
+    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git", "index"};
     StrList names;
     if (!list(x, ".", &names))
         return false;
@@ -530,6 +530,7 @@ static bool take_all(Inventory *x)
            layers_of_images(x) && add_snapshots(x) && add_blobs(x) &&
            each(x, "SELECT p.blob, p.diff_id FROM packed p", packed_row) &&
            add_dirs(x, "mounts", "exec.cachemount") && add_dirs(x, "git", "source.git") &&
+           add_dirs(x, "index", "source.local") &&
            each(x,
                 "SELECT u.name, " USE_COLUMNS
                 " FROM use u WHERE substr(u.name, 1, 1) IN ('b', 'd')",

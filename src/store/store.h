@@ -10,6 +10,7 @@
  *                                              images
  *   meta.db                                    SQLite, WAL
  *   snapshots/<id>                             what one layer or step wrote, overlay form
+ *   index/<hex>                                what is known of the files of a build context
  *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
  *   leases/<n>                                 what one process uses; held by it (keep.h)
  *   logs/                                      output of steps that failed
@@ -292,6 +293,18 @@ void store_just_looks(Store *s);
  * ends: it is not collected meanwhile. Call it before looking whether the directory is there.
  *   what  for listings: the cache's id, the remote */
 NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
+/*
+ * store_index - where what is known of a directory outside is kept, relative to store_dirfd(); it
+ * is used by this process from now on, and need not be there. Who makes it says so with
+ * store_use().
+ *
+ *   dir   the directory
+ *   rule  what else the index is for
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool store_index(Store *s, const char *dir, const char *rule,
+                           char out[static STORE_TMP_MAX], Err *e);
 /* store_describe - the type and origin of a snapshot that no step made, for listings. */
 void store_describe(Store *s, SnapshotId id, const char *type, const char *what);
 /* store_note_uses - write down what was used, and when; once at the end of a process, in one

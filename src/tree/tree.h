@@ -90,7 +90,8 @@ typedef struct View {
     bool zero_owner; /* a context: everything is read as owned by 0:0 */
     /* NULL, or what a path (without leading slash) is to the reader. */
     ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
-    const void *arg;
+    const struct ViewReader *reader; /* NULL, or quicker ways to read */
+    const void *arg;                 /* of `sight` and of the reader */
 } View;
 
 /* A place in a view. `path` is resolved: no link on the way, no leading slash, "" is the root. */
@@ -125,6 +126,8 @@ int view_open(const View *v, const ViewNode *file);
  * view_entry - read a node's fields (type, owner, link, xattrs; no content digest) into an entry.
  */
 NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, Err *e);
+/* tree_xattrs - read the attributes that are kept of a file or directory, sorted, into an entry. */
+NODISCARD bool tree_xattrs(int dirfd, const char *path, Arena *a, TreeEntry *t, Err *e);
 
 /* overlay_whiteout, overlay_opaque - how overlayfs marks a deletion, and a directory that hides
  * what is below. */
@@ -154,7 +157,20 @@ typedef struct Selection {
 typedef struct TreeFilter {
     ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
     const void *arg;
+    const char *name; /* filters of one name choose the same */
 } TreeFilter;
+
+/* Ways to read a view that need not go name by name: a context knows what has not changed. */
+typedef struct ViewReader {
+    /*
+     * Append all that lies below a directory, as tree_select() does and with digests. `link_group`
+     * is any number that files with one inode share.
+     */
+    bool (*below)(const void *arg, Arena *a, const char *dir, const TreeFilter *filter, Tree *out,
+                  Err *e);
+    /* The digest of a file. */
+    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, Err *e);
+} ViewReader;
 
 /*
  * tree_select - resolve one COPY source in a view and append what it stands for.
@@ -177,5 +193,7 @@ NODISCARD bool tree_hash(const View *v, Tree *t, Err *e);
 
 /* selection_digest - the digest of roots (their base names and kind) and entries. */
 void selection_digest(const Selection *s, Digest *ret);
+/* selection_digest_of - the same, where tree_digest() of the entries is known. */
+void selection_digest_of(const Selected *roots, size_t nroot, const Digest *entries, Digest *ret);
 
 #endif
