@@ -11,6 +11,15 @@
 
 /* ---- what every sandbox has ---- */
 
+/*
+ * A command of mode `root` may make device nodes, for they belong into images, and no control group
+ * stands between it and a disk: so they are of use on no mount of a step but those of /dev.
+ */
+static unsigned long no_devices(const SandboxSpec *spec)
+{
+    return spec->insecure ? 0 : MS_NODEV;
+}
+
 static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
 {
     static const char *const NODES[] = {"null", "zero", "full", "random", "urandom", "tty"};
@@ -18,7 +27,8 @@ static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
         {"/proc/self/fd", "dev/fd"},       {"/proc/self/fd/0", "dev/stdin"},
         {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"},
         {"pts/ptmx", "dev/ptmx"},          {"/proc/kcore", "dev/core"}};
-    if (!mount_new(r, "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k", e))
+    if (!mount_new(r, "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME | no_devices(spec),
+                   "mode=755,size=65536k", e))
         return false;
     scoped(fd) int dev = fs_open_in_root(r->fd, "/dev", O_RDONLY | O_DIRECTORY, 0);
     if (dev < 0)
@@ -188,11 +198,12 @@ static bool hide(Err *e)
     return true;
 }
 
-static bool protect_root(const Root *r, Err *e)
+static bool protect_root(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-    return sys_mount_setattr(r->fd, 0, &attr) == 0 ||
-           err_errno(e, ERR_ENV, "make the root read-only");
+    struct mount_attr attr = {.attr_set = (no_devices(spec) ? MOUNT_ATTR_NODEV : 0) |
+                                          (spec->readonly ? MOUNT_ATTR_RDONLY : 0)};
+    return !attr.attr_set || sys_mount_setattr(r->fd, 0, &attr) == 0 ||
+           err_errno(e, ERR_ENV, "set mount flags of the root");
 }
 
 static bool enter_root(const Root *r, Err *e)
@@ -229,6 +240,6 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
     if (!root_open(root, &r, e))
         return false;
     return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
-           mount_extras(a, spec, &r, e) && (!spec->readonly || protect_root(&r, e)) &&
-           enter_root(&r, e) && (spec->insecure || hide(e));
+           mount_extras(a, spec, &r, e) && protect_root(spec, &r, e) && enter_root(&r, e) &&
+           (spec->insecure || hide(e));
 }

@@ -23,22 +23,25 @@ UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
 pytestmark = pytest.mark.skipif(not IS_ROOT, reason="needs root")
 
 
+def contained(lighters, bases, *options, isolation="chroot", base="busybox"):
+    """A Lighter in a container that unprivileged.py makes with these options, with a base image."""
+    top = Path(tempfile.mkdtemp(prefix="chroot-", dir=lighters.place))
+    top.chmod(0o755)
+    wrapper = top / "lighter"
+    words = " ".join([sys.executable, str(UNPRIVILEGED), *options, str(lighters.binary)])
+    wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    wrapper.chmod(0o755)
+    one = Lighter(wrapper, top, None, isolation)
+    lighters.made.append(one)
+    if base:
+        one.load(bases(base))
+    return one
+
+
 @pytest.fixture
-def container(lighters, bases, binary, place):
-    """Called with unprivileged.py's options, a Lighter in such a container, with busybox."""
-    def make(*options, isolation="chroot", base="busybox"):
-        top = Path(tempfile.mkdtemp(prefix="chroot-", dir=place))
-        top.chmod(0o755)
-        wrapper = top / "lighter"
-        words = " ".join([sys.executable, str(UNPRIVILEGED), *options, str(binary)])
-        wrapper.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-        wrapper.chmod(0o755)
-        one = Lighter(wrapper, top, None, isolation)
-        lighters.made.append(one)
-        if base:
-            one.load(bases(base))
-        return one
-    return make
+def container(lighters, bases):
+    """contained(), less its first two arguments."""
+    return lambda *options, **words: contained(lighters, bases, *options, **words)
 
 
 @pytest.fixture

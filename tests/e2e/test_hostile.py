@@ -1,0 +1,238 @@
+"""A hostile step: what it tries with the kernel, with processes and with devices is blocked or contained, in every mode.
+
+hostile.c tries, a step of each mode runs it once, and each test looks at some of the answers. A test is of a guard of
+ours: what the kernel refuses to whoever asks is not in here, or its docstring says which line of ours it is about.
+Mode chroot runs in the container of unprivileged.py, with its filter off where it would stand before ours (-userns).
+"""
+
+import contextlib
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import IS_ROOT
+from test_chroot import contained, landlock_abi
+
+HERE = Path(__file__).parent
+MODES = ["root", "rootless", "single", "chroot"]
+NAMESPACED = MODES[:3]
+KINDS = ["mnt", "uts", "ipc", "pid", "net", "user", "cgroup"]
+DISK_BYTES = b"HOST-S-DISK!"
+
+
+def lighter_of(mode, lighters, bases):
+    if mode == "chroot":
+        if not IS_ROOT:
+            pytest.skip("mode chroot needs root")
+        return contained(lighters, bases, "-userns")
+    return lighters(mode, bases=[bases("busybox")])
+
+
+def compiled(place, name, *flags):
+    if not shutil.which("gcc"):
+        pytest.skip("gcc is not installed")
+    target = place / name
+    if not target.exists():
+        subprocess.run(["gcc", "-O1", "-w", *flags, "-o", target, HERE / f"{name}.c"], check=True)
+    return target.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def hostile(place):
+    return compiled(place, "hostile", "-static")
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """A disk of the host: the numbers of a loop device over a file with known bytes."""
+    if not IS_ROOT:
+        yield None
+        return
+    image = tmp_path_factory.mktemp("disk") / "image"
+    image.write_bytes(DISK_BYTES.ljust(1 << 20, b"\0"))
+    made = subprocess.run(["losetup", "--show", "-f", image], check=False, capture_output=True, text=True)
+    if made.returncode:
+        yield None
+        return
+    device = os.stat(made.stdout.strip()).st_rdev
+    yield os.major(device), os.minor(device)
+    subprocess.run(["losetup", "-d", made.stdout.strip()], check=True)
+
+
+KERNEL_FILES = ["/proc/sys/kernel/core_pattern", "/proc/sys/kernel/shmmax", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger",
+                "/proc/sys/fs/mqueue/msg_max", "/proc/irq/default_smp_affinity", "/sys/kernel/mm/ksm/run", "/sys/power/state",
+                "/sys/kernel/uevent_helper"]
+
+
+class Answers(dict):
+    """What hostile.c printed, by the names of its tries."""
+
+    def __init__(self, mode, log):
+        self.mode = mode
+        super().__init__(line.split("=", 1) for line in log if "=" in line)
+
+    def of(self, *names):
+        return {name: self[name] for name in names}
+
+
+@pytest.fixture(scope="module")
+def said(request, module_lighters, bases, hostile, disk):
+    """What one step of each kind of try said in a mode."""
+    mode = request.param
+    lighter = lighter_of(mode, module_lighters, bases)
+    tries = ["calls", "descriptors"]
+    if mode == "chroot":
+        tries += ["processes parent parent"]
+    else:
+        tries += ["rights", "processes init 1", "writable " + " ".join(filter(os.path.exists, KERNEL_FILES))]
+    lines = [f"RUN /hostile {words}\n" for words in tries]
+    if disk and mode in ("root", "single"):
+        mounts = "--mount=type=cache,target=/c --mount=type=tmpfs,target=/t --mount=type=bind,target=/b,rw"
+        lines.append(f"RUN {mounts} /hostile devices {disk[0]} {disk[1]} / /dev /c /t /b\n")
+    text = "FROM busybox\nCOPY --chmod=755 hostile /hostile\n" + "".join(lines)
+    return Answers(mode, lighter.run_in(text, files={"hostile": hostile}).log)
+
+
+@pytest.fixture
+def lighter(request, lighters, bases):
+    return lighter_of(request.param, lighters, bases)
+
+
+def in_modes(*modes):
+    return pytest.mark.parametrize("lighter", modes or MODES, indirect=True)
+
+
+def said_in(*modes):
+    return pytest.mark.parametrize("said", modes or MODES, indirect=True, scope="module")
+
+
+# ---- system calls --------------------------------------------------------------------------------
+
+@said_in(*NAMESPACED)
+def test_no_namespace_can_be_made_in_a_step(said):
+    """A new user namespace gives all rights in it, and the kernel makes one for anybody but who is in a chroot."""
+    names = [f"{call}_{kind}" for call in ("unshare", "clone") for kind in KINDS] + ["unshare_time"]
+    assert said.of(*names) == dict.fromkeys(names, "EPERM")
+    assert said["clone3"] == "ENOSYS", "its flags lie in memory, where no filter sees them"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the other table of system calls is that of x86")
+@said_in()
+def test_the_filter_counts_for_the_other_table_of_system_calls_too(said):
+    assert said["userfaultfd_32bit"] in ("EPERM", "signal 11"), "a kernel may be without that table"
+
+
+@pytest.mark.parametrize("call", ["add_key", "keyctl_join", "keyctl_read", "request_key"])
+@said_in()
+def test_keyrings_are_closed_to_a_step(said, call):
+    assert said[call] == "EPERM"
+
+
+@pytest.mark.parametrize("call", [
+    "io_uring", "userfaultfd", "perf", "fanotify", "open_tree", "set_mempolicy", "kcmp", "pidfd_getfd", "personality",
+    "socket_alg", "socket_vsock"])
+@said_in()
+def test_a_call_that_docker_denies_and_the_kernel_allows_anybody_is_denied(said, call):
+    assert said[call] == "EPERM"
+
+
+# ---- rights --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", [
+    "mount", "bind", "remount", "umount", "unmask", "move_mount", "pivot_root", "fsopen", "clone_tree", "host_name"])
+@said_in(*NAMESPACED)
+def test_mounts_and_names_are_not_the_steps_to_change(said, name):
+    """Root of the step's own namespaces could, where filter and dropped rights are both gone."""
+    assert said[name] == "EPERM"
+
+
+@pytest.mark.parametrize("name", [
+    "adjust_clock", "set_clock", "immutable", "interface", "trusted_attribute", "bpf", "kexec", "load_module",
+    "unload_module", "dmesg", "reboot", "acct", "swapon", "by_handle", "packet_socket", "raw_socket"])
+@said_in("root")
+def test_what_only_root_of_the_machine_may_do_root_in_a_step_may_not(said, name):
+    """By dropped rights; most of these the filter refuses as well."""
+    assert said[name] == "EPERM"
+
+
+@said_in(*NAMESPACED)
+def test_files_of_the_kernel_cannot_be_opened_for_writing(said):
+    """Mounted read-only: /proc/sys, /proc/irq, /proc/sysrq-trigger and /sys are root's to write, and limits of the step's own
+    ipc namespace those of any root (Linux 6.9)."""
+    answers = {name: said[name] for name in KERNEL_FILES if name in said}
+    if said.mode == "root":
+        assert answers and set(answers.values()) == {"EROFS"}, answers
+    elif said.mode in NAMESPACED:
+        assert answers and set(answers.values()) <= {"EROFS", "EACCES"}, answers
+
+
+# ---- devices -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("where", ["/", "/dev", "/c", "/t", "/b"])
+@said_in("root", "single")
+def test_a_disk_of_the_host_cannot_be_opened_by_a_node_that_a_step_makes(said, disk, where):
+    """Nodes can be made, for images have them; every mount of the step says nodev."""
+    if not disk:
+        pytest.skip("no loop device can be had")
+    assert said[f"bytes {where}"] == ""
+    if said.mode == "root":
+        assert said[f"make {where}"] == "ok"
+        assert said.of(f"read {where}", f"write {where}") == dict.fromkeys((f"read {where}", f"write {where}"), "EACCES")
+
+
+@in_modes("root")
+def test_a_disk_of_the_host_cannot_be_opened_by_a_node_of_the_image(lighter, disk):
+    if not disk:
+        pytest.skip("no loop device can be had")
+    lighter.run_in(f"FROM busybox\nRUN mknod /disk b {disk[0]} {disk[1]}\n", tag="nodes")
+    for text in ("RUN head -c 12 /disk || echo closed=yes\n", "RUN --mount=type=bind,from=nodes,target=/n head -c 12 /n/disk || echo closed=yes\n",
+                 "COPY --from=nodes /disk /copied\nRUN head -c 12 /copied || echo closed=yes\n"):
+        done = lighter.run_in("FROM nodes\n" + text)
+        assert done.said("closed") == "yes" and DISK_BYTES.decode() not in done.stderr
+
+
+@in_modes("root")
+def test_a_step_that_may_do_everything_has_devices(lighter, disk):
+    if not disk:
+        pytest.skip("no loop device can be had")
+    done = lighter.run_in(f"FROM busybox\nRUN --security=insecure mknod /disk b {disk[0]} {disk[1]} && head -c 12 /disk\n",
+                          "--allow", "security.insecure")
+    assert DISK_BYTES.decode() in done.log
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+@said_in()
+def test_a_step_has_no_descriptor_but_the_standard_ones(said):
+    assert said["descriptors"] == "0"
+
+
+@in_modes()
+def test_no_working_directory_leads_out_by_a_descriptor(lighter):
+    """CVE-2024-21626: the store is open while lighter makes the step ready, and closed when it enters the directory."""
+    for fd in range(3, 12):
+        run = lighter.run("busybox", "sh", "-c", "ls -a . .. ../..", args=["-w", f"/proc/self/fd/{fd}"], code=None)
+        assert "snapshots" not in run.stdout, run
+        failed = lighter.run_in(f"FROM busybox\nWORKDIR /proc/self/fd/{fd}\nRUN ls -a . .. ../..\n", code=None)
+        assert "snapshots" not in failed.stderr, failed
+
+
+@said_in(*NAMESPACED)
+def test_the_init_of_a_step_cannot_be_looked_into_or_traced(said):
+    """It has more rights than the command, and gives no core: both keep /proc/1 closed."""
+    tries = {name: value for name, value in said.items() if name.startswith("init ") and name not in ("init stop", "init queue")}
+    assert len(tries) == 14 and set(tries.values()) <= {"EACCES", "EPERM"}, tries
+
+
+@pytest.mark.skipif(landlock_abi() < 6, reason="Landlock before ABI 6")
+@said_in("chroot")
+def test_the_keeper_of_a_step_in_a_chroot_cannot_be_traced_or_signalled(said):
+    """By Landlock's scope; /proc is not there."""
+    names = [f"parent {what}" for what in ("attach", "seize", "read", "write", "stop", "queue")]
+    assert said.of(*names) == dict.fromkeys(names, "EPERM")
