@@ -159,7 +159,23 @@ static bool mount_files(Arena *a, const SandboxSpec *spec, const Root *r, Err *e
     return mount_bind(r, resolv, "/etc/resolv.conf", false, MOUNT_ATTR_RDONLY, e);
 }
 
-static bool hide(Err *e)
+/* Cover a file or directory of the kernel's. `null` is /dev/null as every step has it: by name, a
+ * mount of the step on /dev could put a link there that leads back to what is to be covered. */
+static bool mask(const char *path, int null, Err *e)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return true;
+    if (S_ISDIR(st.st_mode))
+        return mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2") == 0 ||
+               err_errno(e, ERR_ENV, "mask %s", path);
+    scoped(fd) int tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+    scoped(fd) int at = open(path, O_PATH | O_CLOEXEC);
+    return (tree >= 0 && at >= 0 && sys_move_mount(tree, at) == 0) ||
+           err_errno(e, ERR_ENV, "mask %s", path);
+}
+
+static bool hide(int null, Err *e)
 {
     static const char *const MASKED[] = {"/proc/acpi",
                                          "/proc/asound",
@@ -175,15 +191,9 @@ static bool hide(Err *e)
                                          "/sys/firmware"};
     static const char *const READONLY[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                            "/proc/sysrq-trigger"};
-    for (size_t i = 0; i < NELEM(MASKED); i++) {
-        struct stat st;
-        if (stat(MASKED[i], &st) < 0)
-            continue;
-        bool dir = S_ISDIR(st.st_mode);
-        if ((dir ? mount("tmpfs", MASKED[i], "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2")
-                 : mount("/dev/null", MASKED[i], NULL, MS_BIND, NULL)) < 0)
-            return err_errno(e, ERR_ENV, "mask %s", MASKED[i]);
-    }
+    for (size_t i = 0; i < NELEM(MASKED); i++)
+        if (!mask(MASKED[i], null, e))
+            return false;
     for (size_t i = 0; i < NELEM(READONLY); i++) {
         struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
                                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
@@ -239,7 +249,9 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
         return false;
     if (!root_open(root, &r, e))
         return false;
-    return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
-           mount_extras(a, spec, &r, e) && protect_root(spec, &r, e) && enter_root(&r, e) &&
-           (spec->insecure || hide(e));
+    if (!mount_system(spec, &r, e))
+        return false;
+    scoped(fd) int null = fs_open_in_root(r.fd, "/dev/null", O_PATH, 0);
+    return mount_files(a, spec, &r, e) && mount_extras(a, spec, &r, e) &&
+           protect_root(spec, &r, e) && enter_root(&r, e) && (spec->insecure || hide(null, e));
 }

@@ -172,6 +172,14 @@ def test_files_of_the_kernel_cannot_be_opened_for_writing(said):
         assert answers and set(answers.values()) <= {"EROFS", "EACCES"}, answers
 
 
+@in_modes(*NAMESPACED)
+def test_a_mount_on_dev_does_not_uncover_what_is_masked(lighter):
+    """The mask is /dev/null, and the step's own could be a link to what it covers."""
+    done = lighter.run_in("FROM busybox AS evil\nRUN mkdir /d && ln -s /proc/timer_list /d/null\nFROM busybox\n"
+                          "RUN --mount=type=bind,from=evil,source=/d,target=/dev echo seen=$(cat /proc/timer_list /proc/keys | wc -c)\n")
+    assert done.said("seen") == "0"
+
+
 # ---- devices -------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("where", ["/", "/dev", "/c", "/t", "/b"])
