@@ -244,3 +244,24 @@ def test_the_keeper_of_a_step_in_a_chroot_cannot_be_traced_or_signalled(said):
     """By Landlock's scope; /proc is not there."""
     names = [f"parent {what}" for what in ("attach", "seize", "read", "write", "stop", "queue")]
     assert said.of(*names) == dict.fromkeys(names, "EPERM")
+
+
+@in_modes(*NAMESPACED)
+def test_lighters_own_program_cannot_be_written_by_a_step(lighter, hostile, place):
+    """CVE-2019-5736. While lighter runs the kernel keeps its file from being written; what stays is a mount that is read-only."""
+    if platform.machine() != "x86_64":
+        pytest.skip("hostile_ld.c is for x86_64")
+    linker = re.search(rb"/lib[^\0]*/ld-[^\0]*", Path(lighter.binary).read_bytes()[:8192])
+    if not linker:
+        pytest.skip("lighter is linked statically")
+    evil = compiled(place, "hostile_ld", "-fno-stack-protector", "-fPIC", "-nostdlib", "-shared", "-Wl,-e,_start")
+    mine = lighter.directory() / "lighter"
+    shutil.copy(lighter.binary, mine)
+    lighter.own(mine.parent)
+    lighter.binary = str(mine)
+    before = mine.read_bytes()
+    done = lighter.run_in(f"FROM busybox\nCOPY --chmod=755 hostile /hostile\nCOPY --chmod=755 evil {linker.group().decode()}\n"
+                          "RUN [\"/proc/self/exe\"]\n", files={"hostile": hostile, "evil": evil})
+    assert done.said("program") == "there"
+    assert done.said("program_truncate") == "EROFS" and done.said("program_write") != "ok"
+    assert mine.read_bytes() == before
