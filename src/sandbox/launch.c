@@ -158,16 +158,39 @@ static int own_file(void)
 
 /* ---- the launcher's start ---- */
 
+/*
+ * What the launcher sees of the caller's environment. Each step's init is a fork of it, whose
+ * memory an insecure step may read, and the caller's variables hold other steps' secrets.
+ */
+static const char *const PASSED[] = {
+    "PATH",         "LD_LIBRARY_PATH", "LIGHTER_TEST_CLASSIC_MOUNT",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS"};
+
+static void pass_environment(char *ret[static NELEM(PASSED) + 1])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < NELEM(PASSED); i++) {
+        size_t len = strlen(PASSED[i]);
+        for (char **e = environ; *e; e++)
+            if (!strncmp(*e, PASSED[i], len) && (*e)[len] == '=') {
+                ret[n++] = *e;
+                break;
+            }
+    }
+    ret[n] = NULL;
+}
+
 static bool spawn(int orders, Err *e)
 {
     char *const argv[] = {"lighter", SANDBOX_CHILD_WORD, NULL};
-    char program[40] = "/proc/self/exe";
+    char program[40] = "/proc/self/exe", *env[NELEM(PASSED) + 1];
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
     sigset_t none;
     scoped(fd) int own = own_file();
     if (own >= 0)
         (void)snprintf(program, sizeof program, "/proc/self/fd/%d", own);
+    pass_environment(env);
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&at);
     sigemptyset(&none);
@@ -178,7 +201,7 @@ static bool spawn(int orders, Err *e)
      */
     posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_adddup2(&fa, orders, FD_ORDERS);
-    int rc = posix_spawn(&launcher.pid, program, &fa, &at, argv, environ);
+    int rc = posix_spawn(&launcher.pid, program, &fa, &at, argv, env);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&at);
     errno = rc;

@@ -247,6 +247,15 @@ def test_the_keeper_of_a_step_in_a_chroot_cannot_be_traced_or_signalled(said):
 
 
 @in_modes(*NAMESPACED)
+def test_the_callers_environment_is_not_in_the_init_that_an_insecure_step_may_look_into(lighter):
+    """It may hold what other steps have as secrets. The launcher, of which init is a fork, gets little of it."""
+    done = lighter.run_in("FROM busybox\nRUN --security=insecure tr '\\0' '\\n' </proc/1/environ; cat /proc/1/mem >/dev/null; echo over=yes\n",
+                          "--allow", "security.insecure", env={"MINE": "the-callers-own"})
+    assert done.said("over") == "yes" and "the-callers-own" not in done.stderr
+    assert any(line.startswith("PATH=") for line in done.log), "it could look"
+
+
+@in_modes(*NAMESPACED)
 def test_lighters_own_program_cannot_be_written_by_a_step(lighter, hostile, place):
     """CVE-2019-5736. While lighter runs the kernel keeps its file from being written; what stays is a mount that is read-only."""
     if platform.machine() != "x86_64":
