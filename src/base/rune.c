@@ -87,3 +87,31 @@ void buf_quote_list(Buf *b, const StrList *l)
     }
     buf_putc(b, ']');
 }
+
+/* Whether text begins with a character that a terminal obeys; how many bytes the character takes.
+ */
+static bool steers(const char *p, size_t n, const char *keep, size_t *ret_len)
+{
+    char one[5] = {0};
+    uint32_t rune;
+    unsigned char c = (unsigned char)*p;
+    *ret_len = 1;
+    if (c < 0x80)
+        return (c < 0x20 && (!c || !strchr(keep, c))) || c == 0x7F;
+    memcpy(one, p, n < 4 ? n : 4);
+    *ret_len = utf8_rune(one, &rune);
+    if (*ret_len == 1) /* no UTF-8: what a terminal of one byte a character makes of it */
+        rune = c;
+    return rune >= 0x80 && rune < 0xA0;
+}
+
+void buf_shown(Buf *b, const char *text, size_t n, const char *keep)
+{
+    size_t from = 0;
+    for (size_t i = 0, len; i < n; i += len)
+        if (steers(text + i, n - i, keep, &len)) {
+            buf_add(b, text + from, i - from);
+            from = i + len;
+        }
+    buf_add(b, text + from, n - from);
+}

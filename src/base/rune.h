@@ -16,4 +16,14 @@ void buf_quote(Buf *b, const char *s);
 /* buf_quote_list - append ["a" "b"]. Source: Go, fmt's %q of a slice. */
 void buf_quote_list(Buf *b, const StrList *l);
 
+/*
+ * buf_shown - append text of somebody else's for a terminal to show.
+ *
+ *   keep  control characters that are wanted, such as "\t\n"
+ *
+ * Other control characters are left out, those of C1 (U+0080 to U+009F, which terminals obey in
+ * UTF-8 as well) among them: a Dockerfile, a name or a step's output steers no terminal.
+ */
+void buf_shown(Buf *b, const char *text, size_t n, const char *keep);
+
 #endif

@@ -109,7 +109,7 @@ static int run_cmd(const Cmd *group, const Cmd *c, int argc, char **argv)
         fprintf(stderr, "lighter %s: stopped by signal %d\n", title, cancel_signal());
         return 128 + cancel_signal();
     }
-    fprintf(stderr, "lighter %s: %s\n", title, e.msg);
+    cmd_print(stderr, arena_printf(&a, "lighter %s: %s\n", title, e.msg));
     return (int)e.kind;
 }
 

@@ -25,6 +25,7 @@
 
 #include "base/fs.h"
 #include "base/owner.h"
+#include "base/rune.h"
 #include "sandbox/chroot.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
@@ -285,6 +286,14 @@ static bool take_terminal(int terminal, Err *e)
     return true;
 }
 
+/* In the words of the image, which are to steer no terminal. */
+static void tell_caller(const Err *e)
+{
+    scoped(buf) Buf shown = BUF_INIT;
+    buf_shown(&shown, e->msg, strlen(e->msg), "\t\n");
+    dprintf(STDERR_FILENO, "lighter run: %s\n", buf_str(&shown));
+}
+
 _Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err *e)
 {
     SandboxIds ids;
@@ -301,7 +310,7 @@ _Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err
                            env_get(&env, "PATH"), e);
     }
     if (spec->interactive && e->kind == ERR_STEP)
-        dprintf(STDERR_FILENO, "lighter run: %s\n", e->msg);
+        tell_caller(e);
     else
         report(REPORT_ERROR, (int)e->kind, e->msg);
     _exit(code);

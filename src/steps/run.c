@@ -121,8 +121,7 @@ static void last_lines(const Log *l, Buf *out)
         char c = l->tail[i % TAIL_SIZE];
         if (fresh)
             buf_puts(out, "    ");
-        if ((unsigned char)c >= 0x20 || c == '\t' || c == '\n') /* no steering of the terminal */
-            buf_putc(out, c);
+        buf_putc(out, c ? c : ' '); /* a message ends at a NUL */
         fresh = c == '\n';
     }
     if (!fresh)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "base/str.h"
+#include "base/rune.h"
 #include "ui/ui.h"
 
 enum { TITLE_MAX = 100, LINE_MAX_SIZE = 8192 };
@@ -48,17 +48,6 @@ static void emit(const Buf *b)
     (void)!write(STDERR_FILENO, b->ptr, b->len);
 }
 
-/* Control bytes of a step's output must not steer the reader's terminal, tabs and colours aside in
- * plain text. */
-static void put_clean(Buf *out, const char *p, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c >= 0x20 || c == '\t')
-            buf_putc(out, (char)c);
-    }
-}
-
 static void log_line(const char *stage, const char *p, size_t n)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -69,7 +58,7 @@ static void log_line(const char *stage, const char *p, size_t n)
         p = cr + 1;
     }
     buf_printf(&b, "[%s] | ", stage);
-    put_clean(&b, p, n);
+    buf_shown(&b, p, n, "\t");
     buf_putc(&b, '\n');
     emit(&b);
 }
@@ -121,7 +110,7 @@ static void flush_log(Ui *ui, const char *stage)
 static void put_title(Buf *b, const char *title)
 {
     size_t n = strlen(title);
-    put_clean(b, title, n > TITLE_MAX ? TITLE_MAX : n);
+    buf_shown(b, title, n > TITLE_MAX ? TITLE_MAX : n, "\t");
     if (n > TITLE_MAX)
         buf_puts(b, "...");
 }
@@ -154,7 +143,9 @@ static void send_event(void *arg, const Event *ev)
     pthread_mutex_lock(&ui->lock);
     switch (ev->kind) {
     case EV_BUILD_START:
-        buf_printf(&b, "building %s: %u steps\n", ev->text, ev->n);
+        buf_puts(&b, "building ");
+        buf_shown(&b, ev->text, strlen(ev->text), "");
+        buf_printf(&b, ": %u steps\n", ev->n);
         break;
     case EV_STEP_START:
         buf_printf(&b, "[%s] ", ev->stage);
@@ -168,10 +159,13 @@ static void send_event(void *arg, const Event *ev)
         step_done(ui, ev, &b);
         break;
     case EV_NOTE:
-        buf_printf(&b, "%s\n", ev->text);
+        buf_shown(&b, ev->text, strlen(ev->text), "\t\n");
+        buf_putc(&b, '\n');
         break;
     case EV_WARNING:
-        buf_printf(&b, "warning: %s\n", ev->text);
+        buf_puts(&b, "warning: ");
+        buf_shown(&b, ev->text, strlen(ev->text), "\t\n");
+        buf_putc(&b, '\n');
         break;
     }
     if (b.len)

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/opt.h"
 #include "base/pool.h"
+#include "base/rune.h"
 
 /* ---- err ---- */
 
@@ -213,6 +214,37 @@ static void code_points_end_where_unicode_says(void **state)
         assert_int_equal(utf8_rune(CASES[i].text, &rune), CASES[i].size);
         assert_int_equal(rune, CASES[i].rune);
     }
+}
+
+/* Expected: ECMA-48, C0 and C1; a terminal takes the latter in UTF-8, or as bytes. */
+static void what_is_shown_steers_no_terminal(void **state)
+{
+    static const struct {
+        const char *text, *keep, *shown;
+    } CASES[] = {
+        {"plain \xc3\xa4\xe2\x82\xac\xf0\x9f\x8e\x89", "",
+         "plain \xc3\xa4\xe2\x82\xac\xf0\x9f\x8e\x89"},
+        {"a\033[2Jb\007\177", "\t\n", "a[2Jb"},
+        {"a\tb\nc\rd", "\t\n", "a\tb\ncd"},
+        {"a\tb\nc", "\t", "a\tbc"},
+        {"\xc2\x9b"
+         "2J\xc2\x80\xc2\x9f\xc2\xa0",
+         "", "2J\xc2\xa0"},
+        {"\x9b"
+         "2J\xe2\x82",
+         "", "2J\xe2"},
+        {"\xff\xc3", "", "\xff\xc3"},
+        {"", "", ""},
+    };
+    scoped(buf) Buf nul = BUF_INIT;
+    (void)state;
+    for (size_t i = 0; i < NELEM(CASES); i++) {
+        scoped(buf) Buf b = BUF_INIT;
+        buf_shown(&b, CASES[i].text, strlen(CASES[i].text), CASES[i].keep);
+        assert_string_equal(buf_str(&b), CASES[i].shown);
+    }
+    buf_shown(&nul, "a\0b", 3, "\t\n");
+    assert_string_equal(buf_str(&nul), "ab");
 }
 
 /* ---- paths ---- */
@@ -1128,6 +1160,7 @@ int main(void)
         cmocka_unit_test(setting_a_variable_keeps_its_place_and_its_neighbours),
         cmocka_unit_test(a_copied_list_grows_on_its_own),
         cmocka_unit_test(code_points_end_where_unicode_says),
+        cmocka_unit_test(what_is_shown_steers_no_terminal),
         cmocka_unit_test(path_clean_is_gos_path_clean),
         cmocka_unit_test(an_absolute_path_replaces_what_it_is_joined_to),
         cmocka_unit_test(ten_thousand_keys_are_found_and_no_others),
