@@ -54,7 +54,7 @@ static _Noreturn void fail(const Err *e)
 
 /* ---- rights ---- */
 
-/* docker's default set; CAP_NET_RAW see may_forge(). */
+/* docker's default set; but see is_given(). */
 static const int CAPS[] = {CAP_CHOWN,       CAP_DAC_OVERRIDE,     CAP_FSETID,     CAP_FOWNER,
                            CAP_MKNOD,       CAP_SETGID,           CAP_SETUID,     CAP_SETFCAP,
                            CAP_SETPCAP,     CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL,
@@ -69,11 +69,17 @@ static bool may_forge(const SandboxSpec *spec)
     return !spec->copied && (spec->in_userns || spec->net != SANDBOX_NET_HOST);
 }
 
+/* Who may call chroot(2) can leave a root that is none of mounts. */
+static bool is_given(const SandboxSpec *spec, int cap)
+{
+    return cap == CAP_NET_RAW ? may_forge(spec) : cap != CAP_SYS_CHROOT || !spec->copied;
+}
+
 static uint64_t cap_mask(const SandboxSpec *spec)
 {
     uint64_t m = 0;
     for (size_t i = 0; i < NELEM(CAPS); i++)
-        if (CAPS[i] != CAP_NET_RAW || may_forge(spec))
+        if (is_given(spec, CAPS[i]))
             m |= UINT64_C(1) << CAPS[i];
     return m;
 }

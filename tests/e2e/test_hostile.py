@@ -246,6 +246,24 @@ def test_the_keeper_of_a_step_in_a_chroot_cannot_be_traced_or_signalled(said):
     assert said.of(*names) == dict.fromkeys(names, "EPERM")
 
 
+@in_modes("chroot")
+@pytest.mark.parametrize("user", ["0", "1000"])
+def test_a_step_in_a_chroot_cannot_leave_it_by_a_second_one(lighter, hostile, temp, user):
+    """It has no right to call chroot(2), not by a setuid program either. Landlock, the other wall, lets modes of files and
+    sockets with a path through."""
+    (temp / "theirs").write_text("x")
+    temp.chmod(0o777)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(temp / "socket"))
+        (temp / "socket").chmod(0o777)
+        listener.listen()
+        done = lighter.run_in(f"FROM busybox\nCOPY --chmod=4755 hostile /hostile\nRUN chmod 777 /\nUSER {user}\n"
+                              f"RUN exec /hostile leave {temp}/theirs {temp}/socket\n", files={"hostile": hostile})
+    assert done.said("chroot") == "EPERM"
+    assert [done.said(name) for name in ("stat", "read", "chmod", "connect")] == ["ENOENT"] * 4
+    assert (temp / "theirs").stat().st_mode & 0o777 == 0o644
+
+
 @in_modes(*NAMESPACED)
 def test_the_callers_environment_is_not_in_the_init_that_an_insecure_step_may_look_into(lighter):
     """It may hold what other steps have as secrets. The launcher, of which init is a fork, gets little of it."""
