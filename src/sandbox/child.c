@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/keyctl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -258,6 +259,16 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * The keys of the caller's session are not the step's. docker's filter lets no command ask for
+ * keys, but not every command has the filter. Best effort: where keys cannot be had, neither can
+ * these.
+ */
+static void leave_keys(void)
+{
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 static bool drop_rights(const SandboxSpec *spec, const SandboxIds *ids, Err *e)
 {
     return (spec->copied ? chroot_wall(spec, ids->uid == 0, e) : wall(spec, ids, e)) &&
@@ -310,6 +321,7 @@ _Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err
         (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
         StrList env = environment(a, spec, &ids);
         reset_signals();
+        leave_keys();
         umask(0022);
         if (drop_rights(spec, &ids, e))
             code = execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env),

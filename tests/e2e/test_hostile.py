@@ -142,6 +142,21 @@ def test_a_call_that_docker_denies_and_the_kernel_allows_anybody_is_denied(said,
     assert said[call] == "EPERM"
 
 
+@in_modes()
+def test_keys_of_the_callers_session_are_not_in_that_of_a_step_without_the_filter(lighter, hostile, place):
+    """An insecure step has no filter, nor has one of another user in mode chroot: their session is a new one."""
+    wrapper = lighter.directory() / "with-a-key"
+    (lighter.place / "hostile").write_bytes(hostile)
+    (lighter.place / "hostile").chmod(0o755)
+    wrapper.write_text(f'#!/bin/sh\nexec {lighter.place}/hostile in-session a-key {lighter.binary} "$@"\n')
+    wrapper.chmod(0o755)
+    lighter.binary = str(wrapper)
+    how, args = ("", ()) if lighter.isolation == "chroot" else ("--security=insecure ", ("--allow", "security.insecure"))
+    done = lighter.run_in(f"FROM busybox\nCOPY --chmod=755 hostile /hostile\nUSER {'1000' if not how else '0'}\n"
+                          f"RUN {how}/hostile key a-key\n", *args, files={"hostile": hostile})
+    assert done.said("session_key") in ("ENOKEY", "EPERM", "ENOSYS")
+
+
 # ---- rights --------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", [
