@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import IS_ROOT
+from harness import IS_ROOT, processes_with
 from test_chroot import contained, landlock_abi
+from test_lighter_run import Screen
 
 HERE = Path(__file__).parent
 MODES = ["root", "rootless", "single", "chroot"]
@@ -82,15 +83,24 @@ class Answers(dict):
 
 
 @pytest.fixture(scope="module")
-def said(request, module_lighters, bases, hostile, disk):
+def victim():
+    """A process of the host's, of the user who runs the tests."""
+    child = subprocess.Popen(["sleep", "600"])
+    yield child.pid
+    child.kill()
+    child.wait()
+
+
+@pytest.fixture(scope="module")
+def said(request, module_lighters, bases, hostile, disk, victim):
     """What one step of each kind of try said in a mode."""
     mode = request.param
     lighter = lighter_of(mode, module_lighters, bases)
     tries = ["calls", "descriptors"]
     if mode == "chroot":
-        tries += ["processes parent parent"]
+        tries += [f"processes parent parent host {victim}"]
     else:
-        tries += ["rights", "processes init 1", "writable " + " ".join(filter(os.path.exists, KERNEL_FILES))]
+        tries += ["rights", f"processes init 1 host {victim}", "writable " + " ".join(filter(os.path.exists, KERNEL_FILES))]
     lines = [f"RUN /hostile {words}\n" for words in tries]
     if disk and mode in ("root", "single"):
         mounts = "--mount=type=cache,target=/c --mount=type=tmpfs,target=/t --mount=type=bind,target=/b,rw"
@@ -254,11 +264,39 @@ def test_the_init_of_a_step_cannot_be_looked_into_or_traced(said):
 
 
 @pytest.mark.skipif(landlock_abi() < 6, reason="Landlock before ABI 6")
+@said_in()
+def test_processes_of_the_host_are_neither_seen_nor_signalled_nor_traced(said):
+    """By the pid namespace, and in mode chroot by Landlock's scope."""
+    tries = {name: value for name, value in said.items() if name.startswith("host ")}
+    assert len(tries) == 16 and set(tries.values()) <= {"ENOENT", "ESRCH", "EPERM", "EACCES"}, tries
+
+
+@pytest.mark.skipif(landlock_abi() < 6, reason="Landlock before ABI 6")
 @said_in("chroot")
 def test_the_keeper_of_a_step_in_a_chroot_cannot_be_traced_or_signalled(said):
     """By Landlock's scope; /proc is not there."""
     names = [f"parent {what}" for what in ("attach", "seize", "read", "write", "stop", "queue")]
     assert said.of(*names) == dict.fromkeys(names, "EPERM")
+
+
+@in_modes()
+def test_a_step_that_kills_what_started_it_is_still_ended_and_the_next_one_runs(lighter):
+    """Pid 1 of a namespace is not killed from inside; the keeper of mode chroot is shielded by Landlock's scope."""
+    marker = f"98{os.getpid()}"
+    done = lighter.run_in(f"FROM busybox\nRUN kill -9 $PPID; kill -STOP $PPID; kill -SEGV $PPID; setsid sleep {marker} & sleep 0.1; echo alive=yes\n"
+                          "RUN echo next=yes\n")
+    assert (done.said("alive"), done.said("next")) == ("yes", "yes")
+    assert processes_with("sleep\0" + marker) == {} and lighter.leftovers() == []
+
+
+@in_modes()
+def test_a_daemon_that_a_step_leaves_ends_with_it(lighter):
+    """It ignores every signal that can be ignored and has no parent, session or descriptor of the step's."""
+    marker = f"97{os.getpid()}"
+    daemon = f"trap '' HUP INT QUIT TERM USR1 USR2; cd /tmp; exec </dev/null >/dev/null 2>&1; while :; do sleep {marker}; done"
+    lighter.run_in("FROM busybox\nCOPY d /d\nRUN (setsid sh -c '(setsid sh -c \"(setsid sh /d &) &\" &) &' &); sleep 0.2\nRUN true\n",
+                   files={"d": daemon})
+    assert processes_with("sleep\0" + marker) == {}
 
 
 @in_modes("chroot")
@@ -307,3 +345,31 @@ def test_lighters_own_program_cannot_be_written_by_a_step(lighter, hostile, plac
     assert done.said("program") == "there"
     assert done.said("program_truncate") == "EROFS" and done.said("program_write") != "ok"
     assert mine.read_bytes() == before
+
+
+# ---- sockets and terminals -----------------------------------------------------------------------
+
+@pytest.mark.skipif(landlock_abi() < 6, reason="Landlock before ABI 6")
+@in_modes()
+def test_abstract_sockets_of_the_host_are_not_reached_by_a_step(lighter, hostile):
+    """The network is the caller's, and such sockets belong to it; containerd's shims once trusted whoever connects."""
+    name = f"lighter-e2e-{os.getpid()}-{lighter.isolation}"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("\0" + name)
+        listener.listen()
+        done = lighter.run_in(f"FROM busybox\nCOPY --chmod=755 hostile /hostile\nRUN /hostile abstract {name}\n", files={"hostile": hostile})
+    assert done.said("abstract") == "EPERM"
+
+
+@in_modes()
+@pytest.mark.parametrize("words", [[], ["-i"]])
+def test_nothing_is_typed_into_the_callers_terminal(lighter, hostile, words):
+    """TIOCSTI is for the terminal that controls the session, and a command's session is its own. It has the caller's as stdout."""
+    if Path("/proc/sys/dev/tty/legacy_tiocsti").read_text() == "0\n":
+        pytest.skip("the kernel lets nobody type (dev.tty.legacy_tiocsti)")
+    lighter.run_in("FROM busybox\nCOPY --chmod=755 hostile /hostile\n", files={"hostile": hostile}, tag="t")
+    screen = Screen(lighter, *words, "t", "/hostile", "type")
+    screen.wait(r"type 3=\w+")
+    screen.end()
+    assert re.findall(r"type \d=(\w+)", screen.text) == ["EPERM" if words else "ENOTTY", "EPERM", "EPERM", "EBADF"]
+    assert "typed-by-hostile" not in screen.text, "what is typed is echoed"
