@@ -150,12 +150,16 @@ static bool scope_sockets(Err *e)
 
 /* ---- the command ---- */
 
+/* What an image has in the place of a file may be anything: nothing is waited for, and what is no
+ * file is not there. */
 static bool read_small(const char *path, Buf *out, Err *e)
 {
+    struct stat st;
     scoped(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fs_read_all(fd, 4 << 20, out, e))
         return true;
-    return fs_read_all(fd, 4 << 20, out, e);
+    e->kind = ERR_STEP;
+    return err_wrap(e, "the image's '%s'", path);
 }
 
 static bool resolve_user(const SandboxSpec *spec, SandboxIds *ret, Err *e)

@@ -8,7 +8,9 @@ import subprocess
 
 import pytest
 
+from harness import mounts, tree_of
 from test_hostile import MODES, compiled, lighter_of
+from test_load import Maker, good_layer, tar_of
 
 
 @pytest.fixture
@@ -84,3 +86,88 @@ def test_what_an_image_asks_to_be_executed_steers_no_terminal(lighter):
     assert "exec '/bin/" in clean(lighter.run("t", code=127)).stderr
     lighter.run_in(f"FROM busybox\nUSER {STEER}\n", tag="t")
     assert "owned" in clean(lighter.run("t", "true", code=None)).stderr
+
+
+def own_mounts(lighter):
+    """Others may mount things meanwhile."""
+    return [line for line in mounts() if str(lighter.place) in line]
+
+
+# ---- images that are traps -----------------------------------------------------------------------
+
+def load_trap(lighter, busybox_program, *members):
+    """An image `trap` of busybox with these members over it."""
+    tools = tar_of(("tmp", "dir", ""), *((f"bin/{name}", "sym", "busybox") for name in ("cat", "ls", "test", "touch", "true", "wc")))
+    made = Maker().image(good_layer(busybox_program), tools, tar_of(*members), ref="docker.io/library/trap:latest",
+                         media="application/vnd.oci.image.layer.v1.tar")
+    lighter("load", input=made.archive())
+
+
+LOOK = """echo masked=$(cat /proc/timer_list /proc/keys 2>/dev/null | wc -c)
+(echo x >/proc/sys/kernel/domainname) 2>/dev/null || echo closed=yes
+test -c /dev/null && echo null=yes
+echo hosts=$(cat /etc/hosts | wc -l)
+touch /made
+"""
+TRAPS = {
+    "a link out": ("sym", "{outside}/victim"), "a link up": ("sym", "../../../../../../../../..{outside}/victim"),
+    "a link to what is not there": ("sym", "{outside}/not-there"), "a link to itself": ("sym", "{itself}"), "a link to /etc": ("sym", "/etc"),
+    "a link into /proc": ("sym", "/proc/self/root/etc/passwd"), "a link to a file of the kernel": ("sym", "/proc/sys/kernel/domainname"),
+    "a directory": ("dir", ""), "a file": ("file", b"x"), "a pipe": ("fifo", ""), "a link to a device": ("sym", "/dev/null"),
+}
+
+
+@pytest.mark.parametrize("what", TRAPS)
+@pytest.mark.parametrize("lighter", MODES, indirect=True)
+def test_a_trap_where_lighter_puts_something_into_the_root_catches_nothing(lighter, bases, busybox_program, temp, what):
+    """/etc/hosts, /etc/resolv.conf, /dev, /proc and /sys: places are found with the step's root as root (fs_open_in_root)."""
+    (temp / "victim").write_text("theirs")
+    temp.chmod(0o777)
+    before, there = tree_of(temp), own_mounts(lighter)
+    kind, content = TRAPS[what]
+    for path in ("etc/hosts", "etc/resolv.conf", "dev", "proc", "sys"):
+        text = content.format(outside=temp, itself="/" + path) if isinstance(content, str) else content
+        load_trap(lighter, busybox_program, (path, kind, text))
+        done = lighter.run_in("FROM trap\nCOPY look /\nRUN sh /look\n", "--no-cache", files={"look": LOOK}, code=None, timeout=30)
+        why = done.error.split("RUN sh /look: ")[-1]
+        assert done.code == 0 or path in why or "/etc/hosts" in why, done
+        if done.code == 0 and lighter.isolation != "chroot":
+            assert (done.said("masked"), done.said("closed")) == ("0", "yes"), done
+        if done.code == 0 and (lighter.isolation != "chroot" or " of the kernel" not in what and " device" not in what):
+            assert done.said("null" if path == "dev" else "hosts") in ("yes", "2"), "what lighter puts there is there"
+        assert tree_of(temp) == before and (temp / "victim").read_text() == "theirs"
+        assert own_mounts(lighter) == there and lighter.leftovers() == []
+
+
+@pytest.mark.parametrize("members", [
+    [("etc/passwd", "fifo", ""), ("etc/group", "fifo", "")], [("etc/passwd", "dir", "")], [("etc/passwd", "sym", "/etc/passwd")],
+    [("etc/passwd", "sym", "/proc/kmsg")], [("etc/passwd", "sym", "/dev/zero"), ("etc/group", "sym", "/dev/stdin")],
+    [("etc/passwd", "sym", "../../../../../../../etc/passwd")], [("etc/passwd", "file", b"app:x:0:0\n" * (1 << 20))],
+    [("etc/passwd", "file", b"app:x:99999999999:-1:::\n:::::::::\napp\nroot:x:x:x\n\0app:x:1:1::/:\n")],
+], ids=["pipes", "directory", "itself", "kmsg", "zero", "up", "ten megabytes", "nonsense"])
+@pytest.mark.parametrize("lighter", MODES, indirect=True)
+def test_a_trap_where_names_of_users_are_looked_up_ends_the_step_and_not_lighter(lighter, busybox_program, members):
+    """Nothing is waited for, nothing endless is read, and no file of the host's is asked."""
+    load_trap(lighter, busybox_program, *members)
+    for text in ("USER app\nRUN true\n", "USER app:app\nWORKDIR /w\nRUN true\n", "COPY --chown=app f /\n"):
+        done = lighter.run_in("FROM trap\n" + text, "--no-cache", files={"f": ""}, code=None, timeout=30)
+        assert done.code in (1, 3, 6, 7) and ("passwd" in done.error or "app" in done.error or "/proc" in done.error), done
+    assert lighter.leftovers() == []
+
+
+@pytest.mark.parametrize("lighter", MODES, indirect=True)
+def test_no_destination_leads_out_of_the_image(lighter, temp):
+    """COPY, ADD, WORKDIR and mounts, through links that a step before them has made."""
+    temp.chmod(0o777)
+    (temp / "d").mkdir(mode=0o777)
+    before = tree_of(temp)
+    links = f"FROM busybox\nRUN ln -s {temp}/d /l && ln -s ../../../../../../..{temp}/d /u && ln -s l /m && mkdir /w && ln -s {temp} /w/t\n"
+    files = {"f": "f", "d/g": "g", "t.tar": tar_of(("in-tar", "file", b"x"))}
+    for at in ("/l", "/u", "/m", "/w/t/d"):
+        lines = (f"COPY f {at}/", f"COPY f {at}/new", f"COPY d {at}/", f"ADD t.tar {at}/", f"WORKDIR {at}/a/b", f"COPY --chown=7:7 d {at}",
+                 f"RUN --mount=type=cache,target={at}/c touch {at}/c/x", f"RUN --mount=type=tmpfs,target={at} touch {at}/x",
+                 f"RUN --mount=type=bind,target={at}/b ls {at}/b", f"RUN mkdir -p {at} && touch {at}/made")
+        lighter.run_in(links + "\n".join(lines) + "\n", files=files)
+        assert tree_of(temp) == before
+    lighter.run_in(links + "ADD t.tar /l/\n", files=files, tag="t")
+    assert f"{temp}/d/in-tar"[1:] in lighter.image("t").rootfs(), "it is the image's own"
