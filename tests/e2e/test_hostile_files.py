@@ -171,3 +171,34 @@ def test_no_destination_leads_out_of_the_image(lighter, temp):
         assert tree_of(temp) == before
     lighter.run_in(links + "ADD t.tar /l/\n", files=files, tag="t")
     assert f"{temp}/d/in-tar"[1:] in lighter.image("t").rootfs(), "it is the image's own"
+
+
+# ---- floods --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("lighter", [None, "chroot"], ids=["here", "chroot"], indirect=True)
+def test_a_gigabyte_without_a_newline_takes_no_memory(lighter):
+    """A line is shown in pieces of 8 KiB (ui/plain.c), and the tail of a failure is a ring."""
+    done = lighter.run_in("FROM busybox\nRUN dd if=/dev/zero bs=1M count=1024 2>/dev/null | tr '\\0' x; false\n", code=1, watch=True,
+                          stderr=subprocess.DEVNULL)
+    assert done.peak_kib < 40 << 10
+
+
+@pytest.mark.parametrize("lighter", MODES, indirect=True)
+def test_a_step_that_takes_the_last_inode_fails_and_the_next_build_has_them_again(lighter, needs_root):
+    """The store is a file system with few of them; what a failed step wrote is removed."""
+    small = lighter.directory("small")
+    who = lighter.account
+    options = "size=16m,nr_inodes=900" + (f",uid={who.uid},gid={who.gid},mode=700" if who else "")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "lighter-e2e", small], check=True)
+    try:
+        old, lighter.store = lighter.store, small / "store"
+        lighter.load(old)
+        for fill in ("i=0; while touch $i; do i=$((i+1)); done", "dd if=/dev/zero of=/big bs=1M"):
+            failed = lighter.run_in(f"FROM busybox\nWORKDIR /d\nRUN {fill}; false\n", code=None)
+            assert failed.code in (1, 7) and "No space left" in failed.stderr, failed
+            assert lighter.leftovers() == []
+            done = lighter.run_in("FROM busybox\nRUN echo next=yes >/made && cat /made\n", "--no-cache", tag="t")
+            assert done.said("next") == "yes" and "made" in lighter.image("t").rootfs()
+        assert lighter.damaged_blobs() == []
+    finally:
+        subprocess.run(["umount", small], check=True)
