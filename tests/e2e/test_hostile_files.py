@@ -3,13 +3,15 @@ reader, and steps that fill what they can fill. In every mode where that makes a
 """
 
 import json
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
 from harness import mounts, tree_of
-from test_hostile import MODES, compiled, lighter_of
+from test_hostile import MODES, NAMESPACED, compiled, lighter_of
 from test_load import Maker, good_layer, tar_of
 
 
@@ -202,3 +204,38 @@ def test_a_step_that_takes_the_last_inode_fails_and_the_next_build_has_them_agai
         assert lighter.damaged_blobs() == []
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+# ---- others on this machine ----------------------------------------------------------------------
+
+AS_NOBODY = "import os,sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); os.execvp(sys.argv[1], sys.argv[1:])"
+
+
+def as_nobody(*words):
+    return subprocess.run([sys.executable, "-c", AS_NOBODY, *map(str, words)], check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True).stdout
+
+
+@pytest.mark.parametrize("lighter", NAMESPACED, indirect=True)
+def test_another_user_reads_and_executes_nothing_of_a_store_whose_directory_was_open_to_all(lighter, bases, needs_root):
+    """Snapshots and caches hold other systems' setuid programs, the database build arguments: the store closes its directory."""
+    loaded = lighter.store
+    lighter.store = lighter.directory("open-to-all") / "store"
+    lighter.store.mkdir(mode=0o755)
+    lighter.own(lighter.store.parent)
+    lighter.load(loaded)
+    lighter.run_in("FROM busybox\nARG TOKEN\nRUN --mount=type=cache,target=/c cp /bin/busybox /c/setuid; cp /bin/busybox /setuid; "
+                   "chmod 4755 /c/setuid /setuid; true $TOKEN\n", "--build-arg", "TOKEN=of-the-owner-alone", tag="t")
+    seen = subprocess.run(["find", lighter.store, "-name", "setuid"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    assert len(seen) == 2 and holding(lighter.store, "of-the-owner-alone")
+    assert as_nobody("find", lighter.store, "-mindepth", "1") == ""
+    assert [as_nobody(path, "echo", "executed") for path in seen] == ["", ""]
+    assert as_nobody("cat", *lighter.store.glob("meta.db*")) == ""
+
+
+@pytest.mark.parametrize("there", [{"blobs/x": ""}, {"mine": ""}])
+def test_a_directory_with_something_in_it_keeps_its_mode(lighters, bases, there):
+    lighter = lighters()
+    lighter.context(there, name="store").chmod(0o755)
+    lighter.load(bases("busybox"))
+    assert lighter.store.stat().st_mode & 0o777 == 0o755
