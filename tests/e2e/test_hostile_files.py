@@ -90,6 +90,14 @@ def test_what_an_image_asks_to_be_executed_steers_no_terminal(lighter):
     assert "owned" in clean(lighter.run("t", "true", code=None)).stderr
 
 
+@pytest.mark.parametrize("name", [".dockerignore", "Dockerfile.dockerignore"])
+def test_a_pipe_in_the_place_of_an_ignore_file_is_refused_and_not_waited_for(lighter, name):
+    context = lighter.context({"Dockerfile": "FROM busybox\nCOPY . /c/\n"})
+    os.mkfifo(context / name)
+    lighter.own(context)
+    assert name in lighter.build(context, code=3, timeout=20).error
+
+
 def own_mounts(lighter):
     """Others may mount things meanwhile."""
     return [line for line in mounts() if str(lighter.place) in line]
