@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cancel.h"
+#include "base/dump.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
 
@@ -31,6 +32,8 @@ static bool classify(Build *b, const char *spec, Input *ret)
         b->e->kind = ERR_USAGE;
         return err_wrap(b->e, "context '%s'", git_masked(b->arena, spec));
     }
+    if (is_git && strcmp(git_masked(b->arena, spec), spec) != 0)
+        dump_forbid();
     if (is_git && ret->git.like_path && stat(spec, &st) == 0)
         is_git = false;
     ret->kind = is_git ? INPUT_GIT : http_url_is(spec) ? INPUT_URL : INPUT_DIR;

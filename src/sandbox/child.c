@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/dump.h"
 #include "base/fs.h"
 #include "base/owner.h"
 #include "base/rune.h"
@@ -417,6 +418,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     int terminal;
     if (!command_terminal(spec, &terminal, &e))
         fail(&e);
+    /* The step's description is in memory: secrets, variables. passt had to see us until here. */
+    dump_forbid();
     pid_t command = fork();
     if (command == 0)
         command_main(a, spec, terminal, &e);
@@ -468,6 +471,7 @@ static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
     Warden *warden = NULL;
     Err e = ERR_INIT;
     int status;
+    dump_forbid();
     if (unshare(OTHER_NAMESPACES | (int)cgroup_namespace(spec)) < 0) {
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);
