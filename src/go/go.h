@@ -1,8 +1,13 @@
 /*
  * go/go.h - the door of the Go room: what lighter knows of Go.
  *
- * Today: where the caller's Go client would get modules from, so that a step gets them from there
- * as well.
+ * Bytes, files and texts of the Go world, read and checked; nothing here opens a connection. A
+ * caller that wants modules brings its own way to fetch and its own place to keep.
+ *
+ *   go/module.h    paths and versions of modules, escaped and plain
+ *
+ * And where the caller's Go client would get modules from, so that a step gets them from there as
+ * well.
  *
  * Used by: cmd.  Uses: base.
  */
@@ -11,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "go/module.h"
 
 /*
  * go_caller_env - GOPROXY, GOSUMDB, GOPRIVATE, GONOPROXY and GONOSUMDB as the caller set them,
