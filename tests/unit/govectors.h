@@ -1,7 +1,7 @@
 /*
  * unit/govectors.h - cases whose answers are the Go project's own.
  *
- * tests/go/vectors made them; a line is {"op", "in", "out"}, with the inputs in hex when "x" is
+ * tests/go/vectors made them; a line is {"op", "in", "out"}, with the texts in hex when "x" is
  * there. LIGHTER_GO_CASES may name a directory with more files of the same names, for runs with
  * millions of cases.
  */
@@ -54,6 +54,8 @@ static inline bool vector_line(Arena *a, const GoOp *ops, size_t nop, const char
     for (size_t i = 0; i < args.n; i++)
         in[i] = hex ? from_hex(a, args.v[i]) : str_c(args.v[i]);
     const char *op = json_str(j, "op"), *want = json_str(j, "out");
+    if (hex)
+        want = from_hex(a, want).ptr;
     for (size_t i = 0; i < nop; i++) {
         if (strcmp(ops[i].name, op) != 0)
             continue;

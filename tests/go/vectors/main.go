@@ -2,7 +2,7 @@
 //
 //	go run ./vectors KIND N [SEED] > ../vectors/go/KIND.jsonl
 //
-// One JSON object a line: `op`, `in` (arguments, in hex when `x` is true) and `out`.
+// One JSON object a line: `op`, `in` (arguments) and `out`; all texts but `op` are in hex when `x` is true.
 package main
 
 import (
@@ -32,13 +32,16 @@ var (
 
 func emit(op, result string, in ...string) {
 	v := vector{Op: op, In: append([]string{}, in...), Out: result}
-	for _, s := range in {
+	for _, s := range append(in, result) {
 		v.X = v.X || !utf8.ValidString(s) || strings.ContainsRune(s, 0)
 	}
 	for i := range v.In {
 		if v.X {
 			v.In[i] = hex.EncodeToString([]byte(v.In[i]))
 		}
+	}
+	if v.X {
+		v.Out = hex.EncodeToString([]byte(result))
 	}
 	var line strings.Builder
 	enc := json.NewEncoder(&line)
