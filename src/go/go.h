@@ -5,6 +5,7 @@
  * caller that wants modules brings its own way to fetch and its own place to keep.
  *
  *   go/module.h    paths and versions of modules, escaped and plain
+ *   go/modfile.h   go.mod, go.work, go.sum, and which modules they want; h1
  *   go/settings.h  the settings of a go command, those of the caller among them; GOPROXY lists
  *
  * Used by: cmd.  Uses: base, and net for showing URLs.
@@ -12,6 +13,7 @@
 #ifndef GO_GO_H
 #define GO_GO_H
 
+#include "go/modfile.h"
 #include "go/module.h"
 #include "go/settings.h"
 
