@@ -7,6 +7,7 @@
  *   go/module.h    paths and versions of modules, escaped and plain
  *   go/modfile.h   go.mod, go.work, go.sum, and which modules they want; h1
  *   go/settings.h  the settings of a go command, those of the caller among them; GOPROXY lists
+ *   go/zip.h       zips of modules: checked, hashed, unpacked
  *
  * Used by: cmd.  Uses: base, and net for showing URLs.
  */
@@ -16,5 +17,6 @@
 #include "go/modfile.h"
 #include "go/module.h"
 #include "go/settings.h"
+#include "go/zip.h"
 
 #endif
