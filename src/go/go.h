@@ -6,7 +6,9 @@
  *
  *   go/module.h    paths and versions of modules, escaped and plain
  *   go/modfile.h   go.mod, go.work, go.sum, and which modules they want; h1
+ *   go/request.h   what a go command asks of a proxy
  *   go/settings.h  the settings of a go command, those of the caller among them; GOPROXY lists
+ *   go/sumdb.h     a client of a checksum database
  *   go/zip.h       zips of modules: checked, hashed, unpacked
  *
  * Used by: cmd.  Uses: base, and net for showing URLs.
@@ -16,7 +18,9 @@
 
 #include "go/modfile.h"
 #include "go/module.h"
+#include "go/request.h"
 #include "go/settings.h"
+#include "go/sumdb.h"
 #include "go/zip.h"
 
 #endif

@@ -2,8 +2,8 @@
  * unit/govectors.h - cases whose answers are the Go project's own.
  *
  * tests/go/vectors made them; a line is {"op", "in", "out"}, with the texts in hex when "x" is
- * there. LIGHTER_GO_CASES may name a directory with more files of the same names, for runs with
- * millions of cases.
+ * there. LIGHTER_GO_CASES may name a directory with files of the same names, for runs with millions
+ * of cases.
  */
 #ifndef UNIT_GOVECTORS_H
 #define UNIT_GOVECTORS_H
@@ -61,7 +61,7 @@ static inline bool vector_line(Arena *a, const GoOp *ops, size_t nop, const char
             continue;
         const char *got = ops[i].answer(a, in);
         if (got && strcmp(got, want) != 0)
-            fail_msg("%.*s\n  we say: %s", (int)len, line, got);
+            fail_msg("we say '%s', not '%s': %.*s", got, want, (int)len, line);
         return got != NULL;
     }
     fail_msg("unknown op: %s", op);
@@ -94,8 +94,9 @@ static inline void vectors(const GoOp *ops, size_t nop, const char *kind)
     if (!unit)
         SKIP("LIGHTER_UNIT, the directory of the unit tests, is not set");
     vector_file(ops, nop, arena_printf(&a, "%s/../vectors/go/%s.jsonl", unit, kind));
-    if (more)
-        vector_file(ops, nop, arena_printf(&a, "%s/%s.jsonl", more, kind));
+    const char *path = arena_printf(&a, "%s/%s.jsonl", more ? more : "", kind);
+    if (more && access(path, F_OK) == 0)
+        vector_file(ops, nop, path);
 }
 
 static inline const char *truth(bool b)
