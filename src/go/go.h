@@ -4,18 +4,20 @@
  * Bytes, files and texts of the Go world, read and checked; nothing here opens a connection. A
  * caller that wants modules brings its own way to fetch and its own place to keep.
  *
- *   go/module.h    paths and versions of modules, escaped and plain
- *   go/modfile.h   go.mod, go.work, go.sum, and which modules they want; h1
- *   go/request.h   what a go command asks of a proxy
- *   go/settings.h  the settings of a go command, those of the caller among them; GOPROXY lists
- *   go/sumdb.h     a client of a checksum database
- *   go/zip.h       zips of modules: checked, hashed, unpacked
+ *   go/module.h      paths and versions of modules, escaped and plain
+ *   go/buildcache.h  the files of a GOCACHE
+ *   go/modfile.h     go.mod, go.work, go.sum, and which modules they want; h1
+ *   go/request.h     what a go command asks of a proxy
+ *   go/settings.h    the settings of a go command, those of the caller among them; GOPROXY lists
+ *   go/sumdb.h       a client of a checksum database
+ *   go/zip.h         zips of modules: checked, hashed, unpacked
  *
  * Used by: cmd.  Uses: base, and net for showing URLs.
  */
 #ifndef GO_GO_H
 #define GO_GO_H
 
+#include "go/buildcache.h"
 #include "go/modfile.h"
 #include "go/module.h"
 #include "go/request.h"
