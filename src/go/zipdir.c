@@ -117,8 +117,7 @@ static bool read_end64(int fd, uint64_t *at, Span *s, Err *e)
         return bad(e, "damaged zip64 record");
     if (zip_u32(rec + 16) || zip_u32(rec + 20) || zip_u64(rec + 24) != large.count)
         return bad(e, "a part of a split one");
-    /* Go looks for a zip64 record when the count or the offset says so, never for the size alone.
-     */
+    /* Go looks for a zip64 record when the count or the offset says so, not for the size alone. */
     bool asks = s->count == FULL16 || s->offset == FULL32;
     if (!agree(s->count, FULL16, large.count) || !agree(s->offset, FULL32, large.offset) ||
         !agree(s->size, asks ? FULL32 : large.size, large.size))

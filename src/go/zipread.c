@@ -27,6 +27,8 @@ struct ZipReader {
     uint64_t size; /* of the file */
     uint64_t at;   /* what `in` holds: n bytes from here on */
     size_t n;
+    uint64_t next; /* where the last entry ended */
+    bool ahead;    /* entries come in the order they lie: read more than is wanted */
     z_stream z;
     uint8_t in[BLOCK], out[BLOCK];
 };
@@ -66,15 +68,18 @@ static bool bad(const ZipEntry *x, const char *what, Err *e)
     return err_set(e, ERR_NETWORK, "zip: '%s': %s", go_shown_into(shown, x->name), what);
 }
 
-/* `n` bytes at `offset`, of at most BLOCK; entries that lie together are read together. */
+/*
+ * `n` bytes at `offset`, of at most BLOCK. Entries that lie together are read together; whoever
+ * shuffles them does not make us read blocks for each.
+ */
 static bool window(ZipReader *r, uint64_t offset, size_t n, const uint8_t **ret, Err *e)
 {
     if (offset < r->at || offset - r->at > r->n || r->n - (offset - r->at) < n) {
         uint64_t left = r->size > offset ? r->size - offset : 0;
         size_t want = left < BLOCK ? (size_t)left : BLOCK;
         r->n = 0;
-        if (want < n)
-            want = n; /* which fails, and says so */
+        if (!r->ahead || want < n) /* fewer are left: it fails, and says so */
+            want = n;
         if (!zip_pread(r->fd, r->in, want, offset, e))
             return false;
         r->at = offset;
@@ -210,6 +215,8 @@ bool zip_reader_entry(ZipReader *r, const ZipEntry *x,
     uint64_t at = 0;
     Out o = {.x = x, .sink = sink, .arg = arg};
     hash_init(&o.hash);
+    r->ahead = x->offset == r->next;
+    r->next = x->limit;
     if (!find_data(r, x, &at, e) || !unpack(r, at, &o, e))
         return false;
     if (o.n != x->size)
