@@ -1,5 +1,5 @@
 /*
- * go/request.h - what a go command asks of a proxy.
+ * go/request.h - what a go command asks of a proxy, and what it is told.
  *
  * Part of the door.
  */
@@ -43,5 +43,28 @@ typedef struct GoRequest {
  * Source: Go modules reference, "GOPROXY protocol"; Go design document 25530.
  */
 NODISCARD bool go_request_parse(Arena *a, Str path, GoRequest *ret, Err *e);
+
+/* ---- answers ---- */
+
+/* What a version stands for, as .info and @latest tell. */
+typedef struct GoInfo {
+    const char *version; /* in the arena */
+    int64_t time;        /* of the commit, in seconds since 1970 */
+    bool has_time;
+} GoInfo;
+
+/*
+ * go_info_parse - read the answer to a GO_REQUEST_INFO or GO_REQUEST_LATEST.
+ *
+ * Fails with ERR_NETWORK: no JSON, no version in it, or another one than was asked for when that
+ * was canonical. Source: Go, cmd/go/internal/modfetch, proxyRepo.Stat; RFC 3339.
+ */
+NODISCARD bool go_info_parse(Arena *a, const GoRequest *asked, Str text, GoInfo *ret, Err *e);
+
+/*
+ * go_list_parse - the versions in the answer to a GO_REQUEST_LIST that a go command looks at:
+ * neither pseudo-versions nor what is no version. In the order they came, in the arena.
+ */
+StrList go_list_parse(Arena *a, Str text);
 
 #endif

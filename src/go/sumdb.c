@@ -360,11 +360,22 @@ static const char *find_sum(Arena *a, Str record, const GoModule *m, const char 
     return NULL;
 }
 
+/* What has been proven, to the caller and to his store. */
+static void give(GoSumdb *db, Arena *a, const Lookup *l, GoSumdbAnswer *ret)
+{
+    ret->found = true;
+    ret->h1 = find_sum(a, l->record, l->mod, "");
+    ret->gomod_h1 = find_sum(a, l->record, l->mod, "/go.mod");
+    if (!l->kept)
+        sumdb_tree_save(&db->tree, l->path, l->body.ptr, l->body.len);
+}
+
 static bool look_up(GoSumdb *db, Arena *a, Lookup *v, size_t n, bool fresh, GoSumdbAnswer *ret,
                     Err *e)
 {
     scoped(arena) Arena scratch = {0};
     Lookup **answered = arena_array(&scratch, n, sizeof *answered);
+    Err once = ERR_INIT;
     size_t got = 0;
     bool kept = false;
     if (!fetch_lookups(db, &scratch, v, n, fresh, ret, e))
@@ -374,24 +385,16 @@ static bool look_up(GoSumdb *db, Arena *a, Lookup *v, size_t n, bool fresh, GoSu
         if (v[i].answered)
             answered[got++] = &v[i];
     }
-    Err once = ERR_INIT;
-    if (!prove_all(db, &scratch, answered, got, &once)) {
-        if (db->fault != GO_SUMDB_FALSE || !kept || fresh)
-            return err_set(e, once.kind, "%s", once.msg);
-        db->fault =
-            GO_SUMDB_SOUND; /* what was kept may be damaged: ask before anybody is accused */
+    bool ok = prove_all(db, &scratch, answered, got, &once);
+    if (!ok && db->fault == GO_SUMDB_FALSE && kept && !fresh) {
+        /* What was kept may be damaged: ask before anybody is accused. */
+        db->fault = GO_SUMDB_SOUND;
         return look_up(db, a, v, n, true, ret, e);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (!v[i].answered)
-            continue;
-        ret[i].found = true;
-        ret[i].h1 = find_sum(a, v[i].record, v[i].mod, "");
-        ret[i].gomod_h1 = find_sum(a, v[i].record, v[i].mod, "/go.mod");
-        if (!v[i].kept)
-            sumdb_tree_save(&db->tree, v[i].path, v[i].body.ptr, v[i].body.len);
-    }
-    return true;
+    for (size_t i = 0; ok && i < n; i++)
+        if (v[i].answered)
+            give(db, a, &v[i], &ret[i]);
+    return ok || err_set(e, once.kind, "%s", once.msg);
 }
 
 bool go_sumdb_lookup(GoSumdb *db, Arena *a, const GoModule *mods, size_t n, GoSumdbAnswer *ret,

@@ -66,6 +66,18 @@ static void check_request(Arena *a, Str all)
     assert(!r.sumdb == !r.rest && (r.sumdb || r.mod.path));
 }
 
+static void check_answers(Arena *a, Str all)
+{
+    GoRequest any = {.kind = GO_REQUEST_LATEST};
+    GoInfo i;
+    Err e = ERR_INIT;
+    if (go_info_parse(a, &any, all, &i, &e))
+        assert(go_version_valid(i.version));
+    StrList l = go_list_parse(a, all);
+    for (size_t k = 0; k < l.n; k++)
+        assert(go_version_valid(l.v[k]) && !go_version_is_pseudo(l.v[k]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     scoped(arena) Arena a = {0};
@@ -75,5 +87,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     check_note(&a, all, all.ptr);
     check_names(&a, all.ptr);
     check_request(&a, all);
+    check_answers(&a, all);
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * go/request.c: what a go command asks of a proxy. The requests are those that go 1.26 sends.
+ * go/request.c, go/answer.c: what a go command asks of a proxy, and what it is told. The requests
+ * are those that go 1.26 sends.
  */
-#include "testing.h"
+#include "govectors.h"
 
 #include "go/go.h"
 
@@ -118,12 +119,62 @@ static void what_a_proxy_must_not_serve_is_refused(void **state)
         FAILS(go_request_parse(&a, str_c(CASES[i][0]), &r, &e), ERR_NETWORK, CASES[i][1]);
 }
 
+/* ---- answers, against encoding/json and cmd/go ---- */
+
+static const char *op_info(Arena *a, const Str *in)
+{
+    GoRequest any = {.kind = GO_REQUEST_INFO};
+    GoInfo i;
+    Err e = ERR_INIT;
+    if (!go_info_parse(a, &any, in[0], &i, &e)) {
+        assert_int_equal(e.kind, ERR_NETWORK);
+        return strstr(e.msg, "duplicate object key") ? NULL : "bad";
+    }
+    bool zero = !i.has_time || i.time == -62135596800; /* the year 1 is Go's "no time" */
+    return zero ? arena_printf(a, "ok %s -", i.version)
+                : arena_printf(a, "ok %s %lld", i.version, (long long)i.time);
+}
+
+static const char *op_list(Arena *a, const Str *in)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    StrList l = go_list_parse(a, in[0]);
+    for (size_t i = 0; i < l.n; i++)
+        buf_printf(&b, "%s%s", i ? " " : "", l.v[i]);
+    return arena_strdup(a, buf_str(&b));
+}
+
+static void answers_say_what_go_reads_in_them(void **state)
+{
+    static const GoOp OPS[] = {{"info", op_info}, {"list", op_list}};
+    (void)state;
+    vectors(OPS, NELEM(OPS), "answer");
+}
+
+static void an_answer_for_another_version_is_refused(void **state)
+{
+    scoped(arena) Arena a = {0};
+    GoRequest exact = parsed(&a, "/a.b/c/@v/v1.0.0.info"),
+              branch = parsed(&a, "/a.b/c/@v/main.info");
+    Str other = str_c("{\"Version\":\"v1.0.1\",\"Time\":\"2024-01-15T10:20:30Z\"}");
+    GoInfo i;
+    Err e = ERR_INIT;
+    (void)state;
+    FAILS(go_info_parse(&a, &exact, other, &i, &e), ERR_NETWORK,
+          "version v1.0.1 instead of requested version v1.0.0");
+    OK(go_info_parse(&a, &branch, other, &i, &e));
+    assert_string_equal(i.version, "v1.0.1");
+    assert_true(i.has_time && i.time == 1705314030);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_for_modules_are_read),
         cmocka_unit_test(requests_for_the_checksum_database_are_read),
         cmocka_unit_test(what_a_proxy_must_not_serve_is_refused),
+        cmocka_unit_test(answers_say_what_go_reads_in_them),
+        cmocka_unit_test(an_answer_for_another_version_is_refused),
     };
     return cmocka_run_group_tests_name("gorequest", tests, NULL, NULL);
 }
