@@ -5,12 +5,12 @@
  * caller that wants modules brings its own way to fetch and its own place to keep.
  *
  *   go/module.h      paths and versions of modules, escaped and plain
- *   go/buildcache.h  the files of a GOCACHE
- *   go/modfile.h     go.mod, go.work, go.sum, and which modules they want; h1
- *   go/request.h     what a go command asks of a proxy, and what it is told
  *   go/settings.h    the settings of a go command, those of the caller among them; GOPROXY lists
- *   go/sumdb.h       a client of a checksum database
+ *   go/request.h     what a go command asks of a proxy, and what it is told
+ *   go/modfile.h     go.mod, go.work, go.sum, and which modules they want; h1
  *   go/zip.h         zips of modules: checked, hashed, unpacked
+ *   go/sumdb.h       a client of a checksum database
+ *   go/buildcache.h  the files of a GOCACHE
  *
  * Used by: cmd.  Uses: base, and net for showing URLs.
  */
