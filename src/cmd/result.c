@@ -139,47 +139,39 @@ bool result_make(Build *b)
 
 /* ---- after the build ---- */
 
-static bool open_layer(Build *b, size_t i, int *ret_fd)
+/* The directories of the layers that were built. */
+static bool open_own(Build *b, StackView *ret)
 {
-    char path[STORE_TMP_MAX];
-    store_snapshot_path(result(b)->layers[i].snapshot, path);
-    return fs_open_dir(store_dirfd(b->store), path, ret_fd, b->e);
+    Stack st = {0};
+    for (size_t i = 0; i < result(b)->nlayer; i++)
+        if (!stack_push_parts(b->store, b->arena, &st, result(b)->layers[i].snapshot, &st, b->e))
+            return false;
+    return stack_view(b->store, &st, -1, ret, b->e);
 }
 
 /* Whether any layer has a program that the image below it must suit. */
 static bool has_programs(Build *b, bool *ret)
 {
+    scoped(stack_view) StackView own = {0};
     *ret = false;
-    for (size_t i = 0; i < result(b)->nlayer && !*ret; i++) {
-        int raw;
-        if (!result(b)->layers[i].snapshot)
-            continue;
-        if (!open_layer(b, i, &raw))
+    if (!open_own(b, &own))
+        return false;
+    for (size_t i = own.nfd; i-- > 0 && !*ret;)
+        if (!analyze_has_programs(own.fds[i], ret, b->e))
             return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_has_programs(fd, ret, b->e))
-            return false;
-    }
     return true;
 }
 
 static bool look_at_programs(Build *b, StrList *ret)
 {
-    scoped(stack_view) StackView view = {0};
+    scoped(stack_view) StackView view = {0}, own = {0};
     Stack st;
     if (!steps_stack(&b->env, b->arena, result(b), &st, b->e) ||
-        !stack_view(b->store, &st, -1, &view, b->e))
+        !stack_view(b->store, &st, -1, &view, b->e) || !open_own(b, &own))
         return false;
-    for (size_t i = 0; i < result(b)->nlayer; i++) {
-        int raw;
-        if (!result(b)->layers[i].snapshot)
-            continue;
-        if (!open_layer(b, i, &raw))
+    for (size_t i = own.nfd; i-- > 0;)
+        if (!analyze_loaders(b->arena, own.fds[i], &view.view, ret, b->e))
             return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_loaders(b->arena, fd, &view.view, ret, b->e))
-            return false;
-    }
     return true;
 }
 

@@ -314,7 +314,8 @@ bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, St
         land(&own);
         if (!ok)
             return err_wrap(e, "image '%s'", name);
-        st = stack_push(a, &st, id);
+        if (!stack_push_parts(s, a, &st, id, &st, e))
+            return false;
     }
     *ret = st;
     return true;

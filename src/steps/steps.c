@@ -162,7 +162,8 @@ bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret,
         !source_stack(env->store, a, &env->bases[r->base], sandbox_in_userns(&env->host), &st, e))
         return false;
     for (size_t i = 0; i < r->nlayer; i++)
-        st = stack_push(a, &st, r->layers[i].snapshot);
+        if (!stack_push_parts(env->store, a, &st, r->layers[i].snapshot, &st, e))
+            return false;
     *ret = st;
     return true;
 }

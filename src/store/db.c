@@ -7,7 +7,7 @@
 #include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
-enum { DB_FORMAT = 3, BUSY_MS = 20000 };
+enum { DB_FORMAT = 4, BUSY_MS = 20000 };
 /* A log of more is carried over into the database. */
 enum { LOG_PAGES = 64 };
 
@@ -15,6 +15,10 @@ static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS snapshot(id INTEGER PRIMARY KEY AUTOINCREMENT, done INTEGER NOT "
     "NULL);"
+    /* What a snapshot that holds only a difference stands on, bottom first. */
+    "CREATE TABLE IF NOT EXISTS part(snapshot INTEGER NOT NULL, i INTEGER NOT NULL, part INTEGER "
+    "NOT NULL, PRIMARY KEY(snapshot, i)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS part_part ON part(part);"
     "CREATE TABLE IF NOT EXISTS layer(diff_id BLOB PRIMARY KEY, snapshot INTEGER NOT NULL) WITHOUT "
     "ROWID;"
     "CREATE TABLE IF NOT EXISTS record(key BLOB PRIMARY KEY, result BLOB NOT NULL, snapshot "
@@ -214,7 +218,7 @@ static bool set_up(Store *s, Err *e)
     if (flock(s->dirfd, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s'", s->path);
     bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
-              exec(s, "PRAGMA user_version=3; COMMIT", e);
+              exec(s, "PRAGMA user_version=4; COMMIT", e);
     (void)flock(s->dirfd, LOCK_UN);
     return ok;
 }

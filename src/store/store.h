@@ -107,7 +107,18 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX]);
 /* store_snapshot_add - publish the finished directory `tmp` (relative to store_dirfd()) as a
  * snapshot. */
 NODISCARD bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e);
-/* store_snapshot_exists - whether its directory is there; then it stays until this process ends. */
+/*
+ * store_snapshot_add_over - the same for a directory that holds only what differs from `below`, the
+ * parts of another snapshot: all of them together are what a step wrote.
+ */
+NODISCARD bool store_snapshot_add_over(Store *s, const char *tmp, const SnapshotId *below, size_t n,
+                                       SnapshotId *ret, Err *e);
+/* store_snapshot_parts - the directories that are a snapshot, bottom first, itself last; none of
+ * the empty one. In the arena. */
+NODISCARD bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret,
+                                    size_t *ret_n, Err *e);
+/* store_snapshot_exists - whether its directories are there; then they stay until this process
+ * ends. */
 bool store_snapshot_exists(Store *s, SnapshotId id);
 
 /* The snapshot that holds an unpacked layer. */
