@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test install clean format
+.PHONY: all demo test install clean format modes-table
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) lighter
@@ -22,6 +22,10 @@ test:
 
 install: all
 	install -D -m 0755 $(BUILD)/lighter $(DESTDIR)$(PREFIX)/bin/lighter
+
+modes-table: all
+	tools/setup build demo test
+	LIGHTER_WRITE_DOCS=1 LIGHTER=$(CURDIR)/$(BUILD)/lighter /usr/bin/python3 -m pytest -q -p no:cacheprovider tests/e2e/test_mode_table.py
 
 format:
 	clang-format -i $$(git ls-files 'src/*.[ch]' 'tests/*.[ch]')

@@ -26,4 +26,10 @@
  */
 NODISCARD bool analyze_loaders(Arena *a, int layer, const View *image, StrList *out, Err *e);
 
+/*
+ * analyze_has_programs - whether a layer has any ELF program that wants a loader. If not, nothing
+ * can be found and the image it is in need not be looked at.
+ */
+NODISCARD bool analyze_has_programs(int layer, bool *ret, Err *e);
+
 #endif

@@ -10,9 +10,10 @@
 enum { MAX_FINDINGS = 5, MAX_DEPTH = 128, CONF_MAX = 1 << 20 };
 
 typedef struct Search {
-    Arena *arena;    /* for the walk */
-    Arena *findings; /* for what is said */
-    const View *image;
+    Arena *arena;      /* for the walk */
+    Arena *findings;   /* for what is said */
+    const View *image; /* NULL: only look whether there is a program */
+    bool program;
     StrList dirs; /* where the loader looks without being told */
     bool dirs_known;
     StrList *out;
@@ -118,11 +119,23 @@ static void finding(Search *s, const ElfFacts *f, const char *path, const char *
                                  path, what, fix));
 }
 
-static void check_program(Search *s, int fd, const char *path)
+/* Whether the image shows this very file, and none that hides it. */
+static bool is_shown(const Search *s, const struct stat *st, const char *path)
+{
+    ViewNode node;
+    Err ignored = ERR_INIT;
+    return view_lookup(s->image, path, VIEW_NOFOLLOW, &node, &ignored) && node.exists &&
+           node.st.st_ino == st->st_ino && node.st.st_dev == st->st_dev;
+}
+
+static void check_program(Search *s, int fd, const struct stat *st, const char *path)
 {
     ElfFacts f = elf_read(s->arena, fd);
     bool there;
     if (!f.is_elf || !f.interp)
+        return;
+    s->program = true;
+    if (!s->image || !is_shown(s, st, path))
         return;
     if (!exists(s, f.interp, &there) || !there) {
         finding(s, &f, path, arena_printf(s->arena, "its loader %s", f.interp));
@@ -135,12 +148,17 @@ static void check_program(Search *s, int fd, const char *path)
         }
 }
 
+static bool enough(const Search *s)
+{
+    return s->image ? s->out->n >= MAX_FINDINGS : s->program;
+}
+
 static bool walk(Search *s, int dirfd, const char *prefix, unsigned depth)
 {
     StrList names;
     if (depth > MAX_DEPTH || !fs_list(s->arena, dirfd, &names, s->e))
         return depth > MAX_DEPTH;
-    for (size_t i = 0; i < names.n && s->out->n < MAX_FINDINGS; i++) {
+    for (size_t i = 0; i < names.n && !enough(s); i++) {
         struct stat st;
         if (fstatat(dirfd, names.v[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
@@ -155,7 +173,7 @@ static bool walk(Search *s, int dirfd, const char *prefix, unsigned depth)
         if (dir && !walk(s, fd, path, depth + 1))
             return false;
         if (!dir)
-            check_program(s, fd, path);
+            check_program(s, fd, &st, path);
     }
     return true;
 }
@@ -165,4 +183,14 @@ bool analyze_loaders(Arena *a, int layer, const View *image, StrList *out, Err *
     scoped(arena) Arena scratch = {0};
     Search s = {.arena = &scratch, .findings = a, .image = image, .out = out, .e = e};
     return walk(&s, layer, "", 0);
+}
+
+bool analyze_has_programs(int layer, bool *ret, Err *e)
+{
+    scoped(arena) Arena scratch = {0};
+    Search s = {.arena = &scratch, .e = e};
+    if (!walk(&s, layer, "", 0))
+        return false;
+    *ret = s.program;
+    return true;
 }

@@ -43,6 +43,14 @@ void cancel_raise(void)
         (void)!write(fd, &one, sizeof one);
 }
 
+void cancel_clear(void)
+{
+    uint64_t count;
+    atomic_store(&wanted, came != 0);
+    if (fd >= 0 && !came)
+        (void)!read(fd, &count, sizeof count);
+}
+
 bool cancel_wanted(void)
 {
     return atomic_load(&wanted);

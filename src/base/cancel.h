@@ -10,6 +10,8 @@
 void cancel_install(void);
 /* cancel_raise - set the flag without a signal: one step failed, so the others need not go on. */
 void cancel_raise(void);
+/* cancel_clear - take back what cancel_raise() said; a signal that came stays. */
+void cancel_clear(void);
 /* cancel_wanted - whether the flag is set, by whom ever. */
 bool cancel_wanted(void);
 /* cancel_fd - readable once the flag is set; for poll(2). -1 before cancel_install. */

@@ -37,7 +37,7 @@ static bool set_bool(Parse *p, const OptRow *r, const char *value)
         else if (strcmp(value, "true") != 0 && strcmp(value, "1") != 0)
             return err_set(p->e, ERR_USAGE, "--%s: '%s' is neither true nor false", r->name, value);
     }
-    *(bool *)((char *)p->out + r->offset) = v;
+    *(bool *)((char *)p->out + r->offset) = r->kind == OPT_OFF ? !v : v;
     return true;
 }
 
@@ -47,7 +47,7 @@ static bool store(Parse *p, const OptRow *r, const char *value)
     char *field = (char *)p->out + r->offset;
     if (r->kind == OPT_REFUSED)
         return err_set(p->e, ERR_USAGE, "--%s is not supported: %s", r->name, r->help);
-    if (r->kind == OPT_BOOL)
+    if (r->kind == OPT_BOOL || r->kind == OPT_OFF)
         return set_bool(p, r, value);
     if (!value) {
         if (p->at >= p->argc)
@@ -89,7 +89,7 @@ static bool parse_letters(Parse *p, const char *arg)
         const OptRow *r = row_by_letter(p->table, *c);
         if (!r)
             return unknown(p, arena_printf(p->arena, "-%c", *c));
-        if (r->kind == OPT_BOOL) {
+        if (r->kind == OPT_BOOL || r->kind == OPT_OFF) {
             if (!store(p, r, NULL))
                 return false;
             continue;
@@ -115,7 +115,7 @@ bool opt_parse(Arena *a, const OptTable *t, int argc, char *const *argv, void *o
             options = options && !t->stop_at_operand;
         } else if (!strcmp(arg, "--")) {
             options = false;
-        } else if (!strcmp(arg, "--help") || !strcmp(arg, "-h")) {
+        } else if (!strcmp(arg, "--help") || (!strcmp(arg, "-h") && !row_by_letter(t, 'h'))) {
             *ret_help = true;
             return true;
         } else if (arg[1] == '-' ? !parse_long(&p, arg + 2) : !parse_letters(&p, arg + 1)) {

@@ -11,6 +11,7 @@
 
 typedef enum OptKind {
     OPT_BOOL,    /* --x, --x=true, --x=false          -> bool */
+    OPT_OFF,     /* the same words, but true means false: of what is on unless it is turned off */
     OPT_STRING,  /* --x V, --x=V, -x V; last one wins -> const char * */
     OPT_LIST,    /* as OPT_STRING, repeatable         -> StrList */
     OPT_REFUSED, /* known to docker, not done here: refused with `help` as the reason */
@@ -37,7 +38,8 @@ typedef struct OptTable {
  * opt_parse - read `argv` (without the command's name) into `out` by the table.
  *
  *   ret_operands  what is not an option, in order; "--" ends the options
- *   ret_help      set to true when --help or -h was met (then nothing else counts)
+ *   ret_help      set to true when --help was met, or -h if no row has that letter (then nothing
+ *                 else counts)
  *
  * Fails with ERR_USAGE, naming the option.
  */

@@ -25,14 +25,23 @@ static const OptRow ROWS[] = {
      "or docker-image://NAME"},
     {"secret", 0, OPT_LIST, FIELD(secrets), "id=ID[,src=FILE|,env=VAR]",
      "let RUN --mount=type=secret see a value"},
+    {"ssh", 0, OPT_LIST, FIELD(ssh), "ID[=SOCKET|=KEY,...]",
+     "let RUN --mount=type=ssh speak with your agent, or with one that has these keys"},
     {"ignore-syntax", 0, OPT_BOOL, FIELD(ignore_syntax), NULL,
      "build with this language whatever frontend the file asks for"},
     {"label", 0, OPT_LIST, FIELD(labels), "NAME=VALUE", "label the image; repeatable"},
-    {"network", 0, OPT_STRING, FIELD(network), "default|none|host",
-     "what a RUN without --network has: the caller's network (default, host), or none"},
+    {"network", 0, OPT_STRING, FIELD(network), "default|host|none|passt",
+     "what a RUN without --network has: the caller's network (default, host), none, or its own "
+     "through passt"},
     {"allow", 0, OPT_LIST, FIELD(allow), "WORD",
      "let steps ask for network.host or security.insecure"},
     SHAPE_ROWS(BuildOpts),
+    LIMIT_ROWS(BuildOpts),
+    {"pull", 0, OPT_BOOL, FIELD(pull), NULL,
+     "ask the registry whether tags that are here have moved"},
+    {"push", 0, OPT_BOOL, FIELD(push), NULL,
+     "send the image to the registries of its names when it is built"},
+    REMOTE_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
@@ -46,6 +55,8 @@ static const OptRow ROWS[] = {
      "disk and at least 10 GB)"},
     {"owners", 0, OPT_STRING, FIELD(owners), "HOW",
      "in mode single: full shows commands the owners of files, fast does not (default full)"},
+    {"on-error", 0, OPT_STRING, FIELD(on_error), "stop|shell",
+     "when a command fails: end (the default), or on a terminal first a shell where it failed"},
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -54,21 +65,15 @@ static const OptRow ROWS[] = {
     {"cache-from", 0, OPT_REFUSED, 0, NULL, LATER},
     {"cache-to", 0, OPT_REFUSED, 0, NULL, LATER},
     {"call", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"cgroup-parent", 0, OPT_REFUSED, 0, NULL, LATER},
     {"check", 0, OPT_REFUSED, 0, NULL, LATER},
     {"compress", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"cpuset-cpus", 0, OPT_REFUSED, 0, NULL, LATER},
     {"load", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"memory", 'm', OPT_REFUSED, 0, NULL, LATER},
     {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
     {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
     {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"pull", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
-    {"push", 0, OPT_REFUSED, 0, NULL, "registries are not reached yet"},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
     {"squash", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"ssh", 0, OPT_REFUSED, 0, NULL, LATER},
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
@@ -142,11 +147,19 @@ static bool check_options(Build *b, const StrList *operands)
     if (strcmp(progress, "plain") != 0 && strcmp(progress, "quiet") != 0 &&
         strcmp(progress, "auto") != 0)
         return err_set(b->e, ERR_USAGE, "--progress=%s: expected plain or quiet", progress);
+    if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
+        strcmp(b->opts->on_error, "shell") != 0)
+        return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
     if (b->opts->iidfile && !*b->opts->iidfile)
         return err_set(b->e, ERR_USAGE, "--iidfile needs a path");
     for (size_t i = 0; i < b->opts->outputs.n; i++)
         if (!output_parse(b, b->opts->outputs.v[i], &ignored))
             return false;
+    if (b->opts->push && !b->opts->tags.n)
+        return err_set(b->e, ERR_USAGE, "--push needs a name to push to: --tag REGISTRY/NAME:TAG");
+    if (b->opts->remote.offline && (b->opts->push || b->opts->pull))
+        return err_set(b->e, ERR_USAGE, "--offline and --%s exclude each other",
+                       b->opts->push ? "push" : "pull");
     b->plan_opts.target = b->opts->target;
     b->plan_opts.labels = b->opts->labels;
     for (size_t i = 0; i < b->opts->labels.n; i++)
@@ -155,7 +168,9 @@ static bool check_options(Build *b, const StrList *operands)
                            b->opts->labels.v[i]);
     return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
            inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
-           rights_read(b) && shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e);
+           ssh_read(b) && rights_read(b) &&
+           shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
+           limits_read(&b->opts->limits, &b->env.limits, b->e);
 }
 
 /* The published frontends of docker/dockerfile, from whatever mirror, or the one built in. */
@@ -243,9 +258,23 @@ static void keep_house(Build *b, bool built)
                      .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
 }
 
+static unsigned solve_flags(Build *b)
+{
+    bool shell = b->opts->on_error && !strcmp(b->opts->on_error, "shell");
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (shell && !terminal)
+        event_send(&b->env.sink,
+                   &(Event){.kind = EV_NOTE,
+                            .text = "--on-error=shell: there is no terminal, so a failure ends the "
+                                    "build"});
+    b->env.keep_failed = shell && terminal;
+    return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
+}
+
 static bool build(Build *b, const StrList *operands, uint64_t t0)
 {
-    if (!check_options(b, operands) || !magic_args(b))
+    if (!check_options(b, operands) || !magic_args(b) ||
+        !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
         return false;
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
@@ -258,11 +287,12 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
+    if (b->opts->push && !result_may_push(b))
+        return false;
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, b->opts->no_cache ? SOLVE_NO_CACHE : 0, &b->sol, b->e) &&
-           result_make(b) && result_report(b, t0);
+    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b, t0);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
@@ -274,8 +304,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
     b.env.sink = ui_sink(ui);
     bool ok = build(&b, operands, t0);
-    if (b.store)
+    if (b.store) {
+        inputs_save(&b);
         keep_house(&b, ok);
+    }
     if (ok && quiet) {
         char id[DIGEST_TEXT_SIZE];
         digest_text(&b.id, id);
@@ -283,6 +315,8 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     }
     solution_done(&b.sol);
     inputs_done(&b);
+    ssh_done(&b);
+    registry_done(b.registry);
     copyroots_done(b.env.roots);
     store_done(b.store);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */

@@ -6,6 +6,8 @@
 #define CMD_BUILDRUN_H
 
 #include "cmd/cmd.h"
+#include "cmd/limits.h"
+#include "cmd/remote.h"
 #include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
@@ -14,10 +16,12 @@
 
 typedef struct BuildOpts {
     const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
-        *owners;
-    StrList tags, build_args, contexts, labels, outputs, secrets, allow;
-    bool no_cache, quiet, ignore_syntax;
+        *owners, *on_error;
+    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
+    bool no_cache, quiet, ignore_syntax, pull, push;
     ShapeOpts shape;
+    LimitOpts limits;
+    RemoteOpts remote;
 } BuildOpts;
 
 /* A context by what it is given as. */
@@ -34,13 +38,15 @@ typedef struct Input {
     InputKind kind;
     const char *spec;
     GitRef git;
-    Context *context; /* once opened; NULL: there are no files */
+    Context *context;  /* once opened; NULL: there are no files */
+    const char *index; /* where the store keeps what is known of them */
 } Input;
 
 typedef struct Build {
     Arena *arena;
     const BuildOpts *opts;
     Store *store;
+    Registry *registry;
     Ui *ui;
     Input main;
     Input *named; /* --build-context, in their order */
@@ -55,6 +61,7 @@ typedef struct Build {
     Plan plan;
     SourceImage *bases;
     StepsEnv env;
+    struct SshAgents *ssh; /* NULL: none was started */
     Solution sol;
     bool rewritten; /* --epoch or SOURCE_DATE_EPOCH */
     LayerTimes times;
@@ -76,10 +83,19 @@ NODISCARD bool inputs_read(Build *b);
 bool inputs_need_store(const Build *b);
 /* inputs_plan - resolve what the Dockerfile names, make the plan, open the contexts it uses. */
 NODISCARD bool inputs_plan(Build *b);
+/* inputs_save - remember what was seen of the contexts, whatever became of the build. */
+void inputs_save(Build *b);
 void inputs_done(Build *b);
 
 /* secrets_read - the values of --secret; they live in b->arena. Fails with ERR_USAGE. */
 NODISCARD bool secrets_read(Build *b);
+
+/*
+ * ssh_read - the agents of --ssh, started where keys are named. No other thread is alive. Fails
+ * with ERR_USAGE or ERR_ENV; ssh_done() ends those that were started, also after a failure.
+ */
+NODISCARD bool ssh_read(Build *b);
+void ssh_done(Build *b);
 
 /* rights_read - --network and --allow, into the plan's options. Fails with ERR_USAGE. */
 NODISCARD bool rights_read(Build *b);
@@ -93,6 +109,9 @@ typedef struct Output {
 NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
 /* result_make - the image of a solved build, kept and tagged. */
 NODISCARD bool result_make(Build *b);
+/* result_may_push - whether the registries of the names would take them: asked before anything is
+ * built. */
+NODISCARD bool result_may_push(Build *b);
 /* result_report - what is wrong with the image's programs; outputs; the summary. */
 NODISCARD bool result_report(Build *b, uint64_t t0);
 

@@ -124,6 +124,25 @@ static json_t *tags_of(Store *s, Arena *a, const Digest *id, Err *e)
     return arr;
 }
 
+/* What registries call it: "alpine@sha256:...". */
+static json_t *digests_of(Store *s, Arena *a, const Digest *id, Err *e)
+{
+    StoreDoc *v;
+    size_t n;
+    if (!store_docs(s, a, id, &v, &n, e))
+        return NULL;
+    json_t *arr = json_array();
+    for (size_t i = 0; i < n; i++) {
+        char text[DIGEST_TEXT_SIZE];
+        ImageRef ref;
+        Err ignored = ERR_INIT;
+        digest_text(&v[i].digest, text);
+        if (image_ref_parse(a, arena_printf(a, "%s@%s", v[i].repo, text), &ref, &ignored))
+            json_array_append_new(arr, json_string_lossy(image_ref_familiar(a, &ref)));
+    }
+    return arr;
+}
+
 static bool inspect_one(Store *s, Arena *a, const char *name, json_t *out, Err *e)
 {
     scoped(buf) Buf text = BUF_INIT;
@@ -145,6 +164,12 @@ static bool inspect_one(Store *s, Arena *a, const char *name, json_t *out, Err *
     digest_text(&id, digest);
     json_set_str(j, "Id", digest);
     json_object_set_new(j, "RepoTags", tags);
+    json_t *digests = digests_of(s, a, &id, e);
+    if (!digests) {
+        json_decref(j);
+        return false;
+    }
+    json_object_set_new(j, "RepoDigests", digests);
     json_set_str(j, "Created", json_str(cfg, "created"));
     json_set_str(j, "Author", json_str(cfg, "author") ? json_str(cfg, "author") : "");
     json_set_str(j, "Architecture", json_str(cfg, "architecture"));

@@ -107,6 +107,18 @@ static bool open_snapshot(Build *b, SnapshotId id, Input *in)
                             &in->context, b->e);
 }
 
+/* What is known of a context's files is kept from build to build. */
+static bool keep(Build *b, Input *in)
+{
+    char path[STORE_TMP_MAX];
+    if (!store_index(b->store, context_dir(in->context, b->arena), context_ignore_name(in->context),
+                     path, b->e))
+        return false;
+    in->index = arena_strdup(b->arena, path);
+    context_keep(in->context, store_dirfd(b->store), in->index);
+    return true;
+}
+
 /* The tree of an archive, unpacked once for its bytes. */
 static bool unpacked(Build *b, int fd, const Digest *bytes, SnapshotId *ret)
 {
@@ -255,7 +267,7 @@ static bool open_named(Build *b, size_t i)
     bool ok = in->kind == INPUT_DIR   ? context_open(b->arena, in->spec, NULL, &in->context, b->e)
               : in->kind == INPUT_GIT ? read_git(b, in)
                                       : read_url(b, in, false);
-    return ok || err_wrap(b->e, "--build-context %s", b->contexts[i].name);
+    return (ok && keep(b, in)) || err_wrap(b->e, "--build-context %s", b->contexts[i].name);
 }
 
 /* ---- the Dockerfile ---- */
@@ -400,6 +412,7 @@ static StrList image_contexts(Build *b)
 static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 {
     StrList contexts = image_contexts(b);
+    SourceOpts how = {&contexts, b->registry, b->opts->pull};
     PlanBase *v = NULL;
     size_t n = 0;
     for (bool again = true; again;) {
@@ -415,7 +428,7 @@ static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
                 continue;
             v = arena_grow(b->arena, v, n, n + 1, sizeof *v);
             b->bases = arena_grow(b->arena, b->bases, n, n + 1, sizeof *b->bases);
-            if (!source_resolve(b->store, b->arena, names.v[i], &contexts, &b->bases[n], b->e))
+            if (!source_resolve(b->store, b->arena, names.v[i], &how, &b->bases[n], b->e))
                 return at_name(b, names.v[i]);
             ImageConfig *config = NEW(b->arena, ImageConfig);
             *config = b->bases[n].config;
@@ -497,9 +510,36 @@ bool inputs_plan(Build *b)
     if (b->main.kind == INPUT_DIR &&
         !context_open(b->arena, b->main.spec, b->dockerfile_path, &b->main.context, b->e))
         return false;
+    if (b->main.context && !keep(b, &b->main))
+        return false;
     b->env.context = b->main.context;
     b->env.bases = b->bases;
     return open_used(b);
+}
+
+static bool save(Build *b, Input *in, Err *e)
+{
+    char tmp[STORE_TMP_MAX];
+    bool fresh;
+    if (!in->index)
+        return true;
+    if (!store_tmp(b->store, "index", tmp, e) || !context_save(in->context, tmp, &fresh, e))
+        return false;
+    return !fresh ||
+           store_use(b->store, in->index,
+                     arena_printf(b->arena, "files of %s", context_dir(in->context, b->arena)), e);
+}
+
+void inputs_save(Build *b)
+{
+    Err e = ERR_INIT;
+    bool ok = save(b, &b->main, &e);
+    for (size_t i = 0; i < b->ncontext && ok; i++)
+        ok = save(b, &b->named[i], &e);
+    if (!ok) /* the next build reads all files again */
+        event_send(&b->env.sink,
+                   &(Event){.kind = EV_WARNING,
+                            .text = arena_printf(b->arena, "files of the context: %s", e.msg)});
 }
 
 void inputs_done(Build *b)

@@ -48,6 +48,13 @@ static bool enter(Build *b)
     return true;
 }
 
+/* The same, when layers may have to be fetched after it: helpers must still see their user. */
+static bool enter_to_fetch(Build *b)
+{
+    return b->env.entered ||
+           (source_prepare_bytes(b->store, &b->id, b->registry, b->e) && enter(b));
+}
+
 static const StepResult *result(const Build *b)
 {
     return &b->sol.results[b->plan.result];
@@ -132,40 +139,61 @@ bool result_make(Build *b)
 
 /* ---- after the build ---- */
 
+/* The directories of the layers that were built. */
+static bool open_own(Build *b, StackView *ret)
+{
+    Stack st = {0};
+    for (size_t i = 0; i < result(b)->nlayer; i++)
+        if (!stack_push_parts(b->store, b->arena, &st, result(b)->layers[i].snapshot, &st, b->e))
+            return false;
+    return stack_view(b->store, &st, -1, ret, b->e);
+}
+
+/* Whether any layer has a program that the image below it must suit. */
+static bool has_programs(Build *b, bool *ret)
+{
+    scoped(stack_view) StackView own = {0};
+    *ret = false;
+    if (!open_own(b, &own))
+        return false;
+    for (size_t i = own.nfd; i-- > 0 && !*ret;)
+        if (!analyze_has_programs(own.fds[i], ret, b->e))
+            return false;
+    return true;
+}
+
+static bool look_at_programs(Build *b, StrList *ret)
+{
+    scoped(stack_view) StackView view = {0}, own = {0};
+    Stack st;
+    if (!steps_stack(&b->env, b->arena, result(b), &st, b->e) ||
+        !stack_view(b->store, &st, -1, &view, b->e) || !open_own(b, &own))
+        return false;
+    for (size_t i = own.nfd; i-- > 0;)
+        if (!analyze_loaders(b->arena, own.fds[i], &view.view, ret, b->e))
+            return false;
+    return true;
+}
+
 /*
  * Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
+ * A base that only carries files is not unpacked for this.
  */
 static bool find_problems(Build *b, Buf *ret)
 {
-    const StepResult *r = result(b);
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    scoped(stack_view) StackView view = {0};
     Digest key;
-    Stack st;
     StrList lines = {0};
-    bool found;
+    bool found, any;
     key_begin(&k, "loaders 1");
-    key_digest(&k, "of", &r->id);
+    key_digest(&k, "of", &result(b)->id);
     key_end(&k, &key);
     if (!store_memo_get(b->store, &key, ret, &found, b->e))
         return false;
     if (found)
         return true;
-    if (!enter(b) || !steps_stack(&b->env, b->arena, r, &st, b->e) ||
-        !stack_view(b->store, &st, -1, &view, b->e))
+    if (!enter(b) || !has_programs(b, &any) || (any && !look_at_programs(b, &lines)))
         return false;
-    for (size_t i = 0; i < r->nlayer; i++) {
-        char path[STORE_TMP_MAX];
-        int raw;
-        if (!r->layers[i].snapshot)
-            continue;
-        store_snapshot_path(r->layers[i].snapshot, path);
-        if (!fs_open_dir(store_dirfd(b->store), path, &raw, b->e))
-            return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_loaders(b->arena, fd, &view.view, &lines, b->e))
-            return false;
-    }
     for (size_t i = 0; i < lines.n; i++)
         buf_printf(ret, "%s\n", lines.v[i]);
     return store_memo_put(b->store, &key, buf_str(ret), ret->len, b->e);
@@ -193,7 +221,8 @@ static bool write_outputs(Build *b)
         ExportItem *items = NEW_N(b->arena, ExportItem, n);
         for (size_t k = 0; k < n; k++)
             items[k] = (ExportItem){b->id, b->names.n ? b->names.v[k] : NULL};
-        if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter(b) ||
+        if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter_to_fetch(b) ||
+            !source_fetch(b->store, &b->id, b->registry, b->e) ||
             !export_oci(b->store, items, n, o.form, o.dest, b->e))
             return err_wrap(b->e, "--output %s", b->opts->outputs.v[i]);
     }
@@ -227,7 +256,23 @@ static void summary(Build *b, uint64_t t0)
     event_send(&b->env.sink, &(Event){.kind = EV_NOTE, .text = line.ptr});
 }
 
+bool result_may_push(Build *b)
+{
+    for (size_t i = 0; i < b->names.n; i++)
+        if (!registry_check_push(b->registry, b->arena, b->names.v[i], b->e))
+            return err_wrap(b->e, "--push");
+    return true;
+}
+
+static bool push(Build *b)
+{
+    if (!b->opts->push)
+        return true;
+    return enter_to_fetch(b) && (export_push(b->store, b->registry, &b->id, &b->names, b->e) ||
+                                 err_wrap(b->e, "--push"));
+}
+
 bool result_report(Build *b, uint64_t t0)
 {
-    return report_problems(b) && write_outputs(b) && (summary(b, t0), true);
+    return report_problems(b) && write_outputs(b) && push(b) && (summary(b, t0), true);
 }

@@ -8,8 +8,11 @@ static bool allow(Build *b, const char *word)
 {
     if (!strcmp(word, "network.host"))
         b->plan_opts.allow_network_host = true;
+    else if (!strcmp(word, "security.insecure"))
+        b->plan_opts.allow_insecure = true;
     else
-        return err_set(b->e, ERR_USAGE, "--allow %s: expected network.host", word);
+        return err_set(b->e, ERR_USAGE, "--allow %s: expected network.host or security.insecure",
+                       word);
     return true;
 }
 
@@ -18,5 +21,11 @@ bool rights_read(Build *b)
     for (size_t i = 0; i < b->opts->allow.n; i++)
         if (!allow(b, b->opts->allow.v[i]))
             return false;
-    return shape_network(b->opts->network, &b->plan_opts.no_network, b->e);
+    SandboxNet net;
+    if (!shape_network(b->opts->network, &net, b->e))
+        return false;
+    b->plan_opts.network = net == SANDBOX_NET_NONE   ? PLAN_NET_NONE
+                           : net == SANDBOX_NET_USER ? PLAN_NET_USER
+                                                     : PLAN_NET_HOST;
+    return true;
 }

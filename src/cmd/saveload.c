@@ -5,11 +5,14 @@
 
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/remote.h"
 #include "export/export.h"
 #include "source/source.h"
+#include "ui/ui.h"
 
 typedef struct SaveOpts {
     const char *output, *format, *isolation;
+    RemoteOpts remote;
 } SaveOpts;
 
 static const OptRow SAVE_ROWS[] = {
@@ -18,6 +21,7 @@ static const OptRow SAVE_ROWS[] = {
      "oci-archive or oci-dir (default oci-archive)"},
     {"isolation", 0, OPT_STRING, offsetof(SaveOpts, isolation), "MODE",
      "the mode the store was filled in (default auto)"},
+    REMOTE_ROWS(SaveOpts),
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform only, for now"},
 };
 static const OptTable SAVE_TABLE = {"lighter save [OPTIONS] IMAGE...",
@@ -41,6 +45,8 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
 {
     const SaveOpts *o = opts;
     scoped(store) Store *s = NULL;
+    scoped(registry) Registry *r = NULL;
+    scoped(ui) Ui *ui = ui_new(UI_PLAIN);
     Err ignored = ERR_INIT;
     SandboxHost host;
     const char *format = o->format ? o->format : "oci-archive";
@@ -56,16 +62,24 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
     if (!strcmp(dest, "-") && isatty(STDOUT_FILENO))
         return err_set(e, ERR_USAGE,
                        "will not write an archive to a terminal: use --output PATH or a pipe");
-    if (!cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e))
+    if (!remote_new(&o->remote, ui_sink(ui), &r, e) ||
+        !cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e))
         return false;
     ExportItem *items = NEW_N(a, ExportItem, operands->n);
     for (size_t i = 0; i < operands->n; i++) {
         if (!cmd_find(s, a, operands->v[i], &items[i].id, e))
             return false;
         items[i].name = archive_name(a, operands->v[i], &items[i].id);
+        if (!source_prepare_bytes(s, &items[i].id, r, e))
+            return false;
     }
     *ret_code = 0;
-    if (!sandbox_enter(&host, e) || !export_oci(s, items, operands->n, form, dest, e))
+    if (!sandbox_enter(&host, e))
+        return false;
+    for (size_t i = 0; i < operands->n; i++)
+        if (!source_fetch(s, &items[i].id, r, e))
+            return err_wrap(e, "'%s'", operands->v[i]);
+    if (!export_oci(s, items, operands->n, form, dest, e))
         return false;
     (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */
     return true;

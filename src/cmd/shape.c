@@ -78,11 +78,22 @@ bool shape_read(Arena *a, const ShapeOpts *o, SandboxShape *ret, Err *e)
     return true;
 }
 
-bool shape_network(const char *word, bool *ret_none, Err *e)
+bool shape_network(const char *word, SandboxNet *ret, Err *e)
 {
-    bool none = word && !strcmp(word, "none");
-    if (word && !none && strcmp(word, "default") != 0 && strcmp(word, "host") != 0)
-        return err_set(e, ERR_USAGE, "--network=%s: expected default, none or host", word);
-    *ret_none = none;
-    return true;
+    static const struct {
+        const char *word;
+        SandboxNet net;
+    } WORDS[] = {{"default", SANDBOX_NET_HOST},
+                 {"host", SANDBOX_NET_HOST},
+                 {"none", SANDBOX_NET_NONE},
+                 {"passt", SANDBOX_NET_USER},
+                 {"pasta", SANDBOX_NET_USER}};
+    *ret = SANDBOX_NET_HOST;
+    for (size_t i = 0; i < NELEM(WORDS); i++) {
+        if (word && strcmp(word, WORDS[i].word) != 0)
+            continue;
+        *ret = WORDS[i].net;
+        return true;
+    }
+    return err_set(e, ERR_USAGE, "--network=%s: expected default, host, none or passt", word);
 }

@@ -37,6 +37,6 @@ NODISCARD bool shape_read(Arena *a, const ShapeOpts *o, SandboxShape *ret, Err *
  * shape_network - the value of --network: "default" and "host" are the caller's, NULL is "default".
  * Fails with ERR_USAGE.
  */
-NODISCARD bool shape_network(const char *word, bool *ret_none, Err *e);
+NODISCARD bool shape_network(const char *word, SandboxNet *ret, Err *e);
 
 #endif

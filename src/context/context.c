@@ -4,6 +4,7 @@
 #include "context/context.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
 #include "context/inside.h"
@@ -51,7 +52,9 @@ static bool open_dir(Arena *a, const char *dir, Context **ret, Err *e)
     c->dirfd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->dirfd < 0)
         return err_errno(e, ERR_USAGE, "context '%s'", dir);
-    c->view = (View){.dirfds = &c->dirfd, .n = 1, .zero_owner = true};
+    c->view =
+        (View){.dirfds = &c->dirfd, .n = 1, .zero_owner = true, .reader = &KNOWN_READER, .arg = c};
+    known_init(c);
     *ret = c;
     return true;
 }
@@ -66,7 +69,6 @@ static bool finish(Context *c, bool ok, Context **ret)
     if (c->ignore) {
         c->dirs = dirs_new(c->ignore);
         c->view.sight = sight;
-        c->view.arg = c;
     }
     *ret = c;
     return true;
@@ -113,6 +115,20 @@ void context_done(Context *c)
     c->dirfd = -1;
     dirs_free(c->dirs);
     c->dirs = NULL;
+    known_done(&c->known);
+}
+
+char *context_dir(const Context *c, Arena *a)
+{
+    char *real = realpath(c->dir, NULL);
+    char *dir = arena_strdup(a, real ? real : c->dir);
+    free(real);
+    return dir;
+}
+
+const char *context_ignore_name(const Context *c)
+{
+    return c->ignore_name ? c->ignore_name : "";
 }
 
 const View *context_view(const Context *c)

@@ -41,6 +41,10 @@ NODISCARD bool context_open_with(Arena *a, const char *dir, const char *ignore_f
  * is there as a whole. */
 NODISCARD bool context_open_all(Arena *a, const char *dir, Context **ret, Err *e);
 void context_done(Context *c);
+/* context_dir - the directory as an absolute path without links, in the arena; context_ignore_name
+ * - its ignore file's name, "" when it has none. */
+char *context_dir(const Context *c, Arena *a);
+const char *context_ignore_name(const Context *c);
 static inline void scoped_context_done(Context **c)
 {
     context_done(*c);
@@ -48,6 +52,25 @@ static inline void scoped_context_done(Context **c)
 
 /* context_view - the files that may be copied; borrowed from the context. Any thread may look. */
 const View *context_view(const Context *c);
+
+/*
+ * context_keep - remember what was seen of the files, and what the last build saw.
+ *
+ *   path  of the index, relative to `dirfd`; both are borrowed until context_done
+ *
+ * A file whose stat data is as it was when the index was written is not opened again. Without this
+ * nothing is remembered. Call it before anything is looked at.
+ */
+void context_keep(Context *c, int dirfd, const char *path);
+/*
+ * context_save - write the index if anything is new.
+ *
+ *   tmp      where it is made, on the same file system, relative to `dirfd`
+ *   ret_new  whether there was no index before, and is one now
+ *
+ * Not made durable: an index that a power cut tore is none. Fails with ERR_STORE.
+ */
+NODISCARD bool context_save(Context *c, const char *tmp, bool *ret_new, Err *e);
 
 /*
  * context_why_missing - why `path` cannot be copied, as a clause for a message: "excluded by
@@ -92,6 +115,20 @@ NODISCARD bool context_filter(Arena *a, const StrList *include, const StrList *e
 /* context_filter_of - the same as tree_select() takes it; borrowed. */
 TreeFilter context_filter_of(const ContextFilter *f);
 void context_filter_done(ContextFilter *f);
+/*
+ * context_unchanged - whether what a COPY source stands for is known to be what it was, so that
+ * nothing needs to be listed.
+ *
+ *   f              NULL, or the filter below it
+ *   ret            set when it is so: its selection_digest()
+ *
+ * False for anything but a directory. Fails as tree_select() does.
+ */
+NODISCARD bool context_unchanged(const Context *c, Arena *a, const char *source,
+                                 const ContextFilter *f, Digest *ret, bool *ret_unchanged, Err *e);
+/* context_learn - what a source selects, for the next build's context_unchanged(). */
+void context_learn(const Context *c, const ContextFilter *f, const char *source,
+                   const Selection *sel);
 static inline void scoped_filter_done(ContextFilter **f)
 {
     context_filter_done(*f);

@@ -11,6 +11,7 @@
 struct ContextFilter {
     Ignore *include, *exclude; /* NULL: none */
     Dirs *include_dirs, *exclude_dirs;
+    const char *name;
 };
 
 /* Whether a list of patterns matches; *ret_closed: and everything below a directory with it. */
@@ -47,6 +48,17 @@ static bool compile(Arena *a, const StrList *patterns, const char *what, Ignore 
     return true;
 }
 
+/* All that the filter follows from, each pattern framed by its length. */
+static const char *name_of(Arena *a, const StrList *include, const StrList *exclude)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    for (size_t i = 0; i < include->n; i++)
+        buf_printf(&b, "+%zu:%s", strlen(include->v[i]), include->v[i]);
+    for (size_t i = 0; i < exclude->n; i++)
+        buf_printf(&b, "-%zu:%s", strlen(exclude->v[i]), exclude->v[i]);
+    return arena_strdup(a, buf_str(&b));
+}
+
 bool context_filter(Arena *a, const StrList *include, const StrList *exclude, ContextFilter **ret,
                     Err *e)
 {
@@ -56,13 +68,14 @@ bool context_filter(Arena *a, const StrList *include, const StrList *exclude, Co
         context_filter_done(f);
         return false;
     }
+    f->name = name_of(a, include, exclude);
     *ret = f;
     return true;
 }
 
 TreeFilter context_filter_of(const ContextFilter *f)
 {
-    return (TreeFilter){sight, f};
+    return (TreeFilter){sight, f, f->name};
 }
 
 void context_filter_done(ContextFilter *f)

@@ -7,6 +7,7 @@
 #include "context/context.h"
 #include "context/dirs.h"
 #include "context/ignore.h"
+#include "context/known.h"
 
 struct Context {
     int dirfd;
@@ -15,6 +16,7 @@ struct Context {
     Ignore *ignore;          /* NULL when there is none */
     Dirs *dirs;              /* of `ignore` */
     View view;
+    Known known;
 };
 
 #endif

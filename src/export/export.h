@@ -4,13 +4,14 @@
  * A build ends with a config and the diff IDs of its layers; compressed bytes and a manifest are
  * made when somebody outside asks. Both follow from content and the rule for times alone.
  *
- * Used by: cmd.  Uses: base, image, layer, store.
+ * Used by: cmd.  Uses: base, image, layer, store, registry.
  */
 #ifndef EXPORT_EXPORT_H
 #define EXPORT_EXPORT_H
 
 #include "image/image.h"
 #include "layer/layer.h"
+#include "registry/registry.h"
 #include "store/store.h"
 
 /*
@@ -33,8 +34,20 @@ bool export_diff_known(Store *s, SnapshotId id, LayerTimes times);
 NODISCARD bool export_commit(Store *s, Arena *a, ImageConfig *config, const StoreLayer *layers,
                              size_t nlayer, uint64_t size, int64_t created, Digest *ret_id, Err *e);
 
-/* export_pack - pack what is not packed yet and give the image's manifest. */
+/* export_pack - pack what is not packed yet and give the image's manifest. Layers that a registry
+ * has are named by it, wherever their bytes are. */
 NODISCARD bool export_pack(Store *s, const Digest *id, Descriptor *ret_manifest, Err *e);
+
+/*
+ * export_push - send an image to registries.
+ *
+ *   names  full references with a tag; what one repository has is mounted into the next
+ *
+ * Layers go several at once, each as soon as it is packed; the manifest follows when all are there.
+ * Bytes that a registry has already are not sent, and those that only another registry has are
+ * fetched. Fails with ERR_NETWORK, ERR_STORE.
+ */
+NODISCARD bool export_push(Store *s, Registry *r, const Digest *id, const StrList *names, Err *e);
 
 /* An image on its way out, and the name it is written under. */
 typedef struct ExportItem {

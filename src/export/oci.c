@@ -28,16 +28,24 @@ static bool collect(Store *s, Arena *a, const ExportItem *it, ImageIndex *idx, B
     scoped(buf) Buf text = BUF_INIT;
     Descriptor d;
     ImageManifest m;
+    ImageConfig config;
     if (!export_pack(s, &it->id, &d, e) || !store_read_blob(s, &d.digest, &text, e) ||
         !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
         return false;
     add_blob(a, blobs, &d);
     add_blob(a, blobs, &m.config);
+    /* What is not to be distributed goes along only if it is here. */
     for (size_t i = 0; i < m.nlayer; i++)
-        add_blob(a, blobs, &m.layers[i]);
+        if (!image_layer_foreign(m.layers[i].media_type) || store_has_blob(s, &m.layers[i].digest))
+            add_blob(a, blobs, &m.layers[i]);
+    text.len = 0;
+    if (!store_read_blob(s, &it->id, &text, e) ||
+        !image_config_parse(a, buf_str(&text), text.len, &config, e))
+        return false;
     d.ref_name = it->name;
-    d.os = "linux";
-    d.architecture = image_arch();
+    d.os = config.os;
+    d.architecture = config.architecture;
+    d.variant = config.variant;
     idx->manifests[idx->nmanifest++] = d;
     return true;
 }

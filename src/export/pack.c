@@ -4,17 +4,8 @@
 #include "base/fs.h"
 #include "base/key.h"
 #include "base/pool.h"
-#include "export/export.h"
-
-static bool open_upper(Store *s, SnapshotId id, int *ret_fd, Err *e)
-{
-    char path[STORE_TMP_MAX];
-    *ret_fd = -1;
-    if (!id)
-        return true;
-    store_snapshot_path(id, path);
-    return fs_open_dir(store_dirfd(s), path, ret_fd, e);
-}
+#include "export/parts.h"
+#include "snapshot/snapshot.h"
 
 /* What is remembered of a snapshot: 32 bytes of diff ID, 8 of size. */
 typedef struct DiffFact {
@@ -47,7 +38,6 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
                     Err *e)
 {
     scoped(buf) Buf value = BUF_INIT;
-    scoped(fd) int fd = -1;
     LayerFacts facts;
     DiffFact fact;
     Digest key;
@@ -63,7 +53,7 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
             *ret_size |= (uint64_t)fact.size[i] << (8 * i);
         return true;
     }
-    if (!open_upper(s, id, &fd, e) || !layer_pack(fd, times, PACK_NOTHING, -1, 1, &facts, e))
+    if (!snapshot_pack(s, id, times, PACK_NOTHING, -1, 1, &facts, e))
         return false;
     fact.diff_id = facts.diff_id;
     for (size_t i = 0; i < 8; i++)
@@ -97,13 +87,12 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
     LayerTimes times;
     LayerFacts facts;
     BlobWriter w;
-    scoped(fd) int fd = -1;
     if (!layer_times_parse(l->times, &times))
         return err_set(e, ERR_STORE,
                        "a base layer's bytes are gone from the store: load the base again");
-    if (!open_upper(s, l->snapshot, &fd, e) || !blob_begin(s, &w, e))
+    if (!blob_begin(s, &w, e))
         return false;
-    if (!layer_pack(fd, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
+    if (!snapshot_pack(s, l->snapshot, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
         blob_abort(&w);
         return false;
     }
@@ -119,23 +108,65 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
            store_packed_put(s, &l->diff_id, COMP_GZIP, ret, *ret_size, e);
 }
 
-/* A layer's descriptor: the bytes it came with, or packed now. */
-static bool layer_descriptor(Store *s, const StoreLayer *l, Descriptor *ret, Err *e)
+static const char *media_type(Compression how)
 {
-    static const struct {
+    static const char *const TYPES[] = {[COMP_NONE] = MT_OCI_LAYER,
+                                        [COMP_GZIP] = MT_OCI_LAYER_GZIP,
+                                        [COMP_ZSTD] = MT_OCI_LAYER_ZSTD};
+    return TYPES[how];
+}
+
+/* A layer as a registry has it; docker's names of media types become OCI's. */
+static Descriptor remote_descriptor(const StoreOrigin *o, Compression how)
+{
+    bool foreign = image_layer_foreign(o->media_type);
+    return (Descriptor){.media_type = foreign ? o->media_type : media_type(how),
+                        .digest = o->blob,
+                        .size = o->size,
+                        .urls = o->urls};
+}
+
+/*
+ * What registries say of a base's layer. One that is not to be distributed stays so, wherever its
+ * bytes are; `any` takes the others as well.
+ */
+static bool from_registry(Store *s, Arena *a, const StoreLayer *l, bool any, Descriptor *ret,
+                          bool *ret_found, Err *e)
+{
+    StoreOrigin *o;
+    size_t n;
+    *ret_found = false;
+    if (*l->times) /* made here */
+        return true;
+    if (!store_origins(s, a, &l->diff_id, &o, &n, e))
+        return false;
+    for (size_t i = 0; i < n && !*ret_found; i++) {
         Compression how;
-        const char *media_type;
-    } FORMS[] = {
-        {COMP_GZIP, MT_OCI_LAYER_GZIP}, {COMP_ZSTD, MT_OCI_LAYER_ZSTD}, {COMP_NONE, MT_OCI_LAYER}};
+        *ret_found = (any || image_layer_foreign(o[i].media_type)) &&
+                     image_layer_compression(o[i].media_type, &how);
+        if (*ret_found)
+            *ret = remote_descriptor(&o[i], how);
+    }
+    return true;
+}
+
+bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err *e)
+{
+    static const Compression FORMS[] = {COMP_GZIP, COMP_ZSTD, COMP_NONE};
+    bool found;
+    *ret = (Descriptor){.media_type = NULL};
+    if (!from_registry(s, a, l, false, ret, &found, e) || found)
+        return found;
     for (size_t i = 0; i < NELEM(FORMS); i++) {
-        bool found;
-        if (!store_packed_get(s, &l->diff_id, FORMS[i].how, &ret->digest, &ret->size, &found, e))
+        if (!store_packed_get(s, &l->diff_id, FORMS[i], &ret->digest, &ret->size, &found, e))
             return false;
         if (found) {
-            ret->media_type = FORMS[i].media_type;
+            ret->media_type = media_type(FORMS[i]);
             return true;
         }
     }
+    if (!from_registry(s, a, l, true, ret, &found, e) || found)
+        return found;
     ret->media_type = MT_OCI_LAYER_GZIP;
     return pack_layer(s, l, &ret->digest, &ret->size, e);
 }
@@ -153,10 +184,13 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
         return err_set(e, ERR_STORE, "the image is not in the store any more");
     *ret = (Descriptor){.media_type = MT_OCI_MANIFEST};
     if (img.packed && store_has_blob(s, &img.manifest)) {
-        if (!store_read_blob(s, &img.manifest, &text, e))
+        ImageManifest have;
+        if (!store_read_blob(s, &img.manifest, &text, e) ||
+            !image_manifest_parse(&a, buf_str(&text), text.len, &have, e))
             return false;
         ret->digest = img.manifest;
         ret->size = text.len;
+        ret->media_type = have.docker ? MT_DOCKER_MANIFEST : MT_OCI_MANIFEST;
         return true;
     }
     if (!store_read_blob(s, id, &config, e))
@@ -165,7 +199,7 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
     m.layers = NEW_N(&a, Descriptor, img.nlayer + 1);
     m.nlayer = img.nlayer;
     for (size_t i = 0; i < img.nlayer; i++)
-        if (!layer_descriptor(s, &img.layers[i], &m.layers[i], e))
+        if (!export_layer(s, &a, &img.layers[i], &m.layers[i], e))
             return err_wrap(e, "pack layer %zu", i + 1);
     image_manifest_text(&m, &text);
     if (!store_put_blob(s, buf_str(&text), text.len, &ret->digest, e) ||

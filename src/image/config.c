@@ -29,6 +29,14 @@ const char *image_arch(void)
     return arch = "unknown";
 }
 
+int64_t image_time_parse(const char *text)
+{
+    struct tm tm = {0};
+    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
+        return 0;
+    return (int64_t)timegm(&tm);
+}
+
 char *image_time(Arena *a, int64_t seconds)
 {
     struct tm tm;

@@ -20,10 +20,20 @@
 #define MT_OCI_LAYER "application/vnd.oci.image.layer.v1.tar"
 #define MT_OCI_LAYER_GZIP "application/vnd.oci.image.layer.v1.tar+gzip"
 #define MT_OCI_LAYER_ZSTD "application/vnd.oci.image.layer.v1.tar+zstd"
+#define MT_OCI_FOREIGN "application/vnd.oci.image.layer.nondistributable.v1.tar"
+#define MT_OCI_FOREIGN_GZIP "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+#define MT_OCI_FOREIGN_ZSTD "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd"
 #define MT_DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
 #define MT_DOCKER_LIST "application/vnd.docker.distribution.manifest.list.v2+json"
+#define MT_DOCKER_CONFIG "application/vnd.docker.container.image.v1+json"
 #define MT_DOCKER_LAYER_GZIP "application/vnd.docker.image.rootfs.diff.tar.gzip"
 #define MT_DOCKER_LAYER "application/vnd.docker.image.rootfs.diff.tar"
+#define MT_DOCKER_LAYER_ZSTD "application/vnd.docker.image.rootfs.diff.tar.zstd"
+#define MT_DOCKER_FOREIGN_GZIP "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+#define MT_DOCKER_FOREIGN "application/vnd.docker.image.rootfs.foreign.diff.tar"
+/* What registries gave before 2017; refused by name. */
+#define MT_DOCKER_SCHEMA1 "application/vnd.docker.distribution.manifest.v1+json"
+#define MT_DOCKER_SCHEMA1_SIGNED "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
 /* The annotation under which a layout names an image. Source: OCI image-spec, annotations. */
 #define ANNOTATION_REF_NAME "org.opencontainers.image.ref.name"
@@ -66,12 +76,19 @@ typedef struct Descriptor {
     const char *ref_name;
     const char *os, *architecture, *variant; /* NULL when no platform is given */
     bool attestation;                        /* buildx's provenance entries, which are no images */
+    StrList urls;                            /* where a foreign layer is, besides registries */
 } Descriptor;
+
+/* What a machine is. Strings are never NULL; `variant` is "" where nothing is said. */
+typedef struct Platform {
+    const char *os, *architecture, *variant;
+} Platform;
 
 typedef struct ImageManifest {
     Descriptor config;
     Descriptor *layers;
     size_t nlayer;
+    bool docker; /* it says of itself that it is docker's kind; written ones are OCI's */
 } ImageManifest;
 
 typedef struct ImageIndex {
@@ -106,6 +123,26 @@ bool image_is_index(const char *media_type);
 bool image_is_manifest(const char *media_type);
 /* image_layer_compression - by media type; false for one that lighter does not read. */
 bool image_layer_compression(const char *media_type, Compression *ret);
+/* image_layer_foreign - whether it is of a layer that is not to be pushed. */
+bool image_layer_foreign(const char *media_type);
+
+/* ---- platforms ---- */
+
+/* image_platform_host - this machine's, as an index of images names it. */
+Platform image_platform_host(void);
+/*
+ * image_platform_parse - "linux/arm64", "linux/arm/v7"; other names of an architecture are replaced
+ * by Go's. Fails with ERR_USAGE. Source: containerd/platforms.
+ */
+NODISCARD bool image_platform_parse(Arena *a, const char *text, Platform *ret, Err *e);
+char *image_platform_text(Arena *a, const Platform *p);
+/*
+ * image_platform_pick - the entry of an index that fits best: the platform itself, else an older
+ * variant of it or what it can run as well (arm/v7 on arm64, 386 on amd64), else one that says
+ * nothing of its platform. Attestations are no images. False: there is none.
+ * Source: containerd/platforms, Only().
+ */
+bool image_platform_pick(const ImageIndex *x, const Platform *want, size_t *ret);
 
 /*
  * image_chain_id - the name of the file system that the first n layers make.
@@ -118,5 +155,7 @@ const char *image_arch(void);
 
 /* image_time - seconds since the epoch as RFC 3339 in UTC, in the arena. */
 char *image_time(Arena *a, int64_t seconds);
+/* image_time_parse - the reverse, fractions dropped; 0 for NULL and for what is no such time. */
+int64_t image_time_parse(const char *text);
 
 #endif

@@ -23,15 +23,28 @@ bool image_layer_compression(const char *mt, Compression *ret)
         const char *type;
         Compression how;
     } ROWS[] = {
-        {MT_OCI_LAYER, COMP_NONE},         {MT_OCI_LAYER_GZIP, COMP_GZIP},
-        {MT_OCI_LAYER_ZSTD, COMP_ZSTD},    {MT_DOCKER_LAYER, COMP_NONE},
-        {MT_DOCKER_LAYER_GZIP, COMP_GZIP},
+        {MT_OCI_LAYER, COMP_NONE},           {MT_OCI_LAYER_GZIP, COMP_GZIP},
+        {MT_OCI_LAYER_ZSTD, COMP_ZSTD},      {MT_DOCKER_LAYER, COMP_NONE},
+        {MT_DOCKER_LAYER_GZIP, COMP_GZIP},   {MT_DOCKER_LAYER_ZSTD, COMP_ZSTD},
+        {MT_OCI_FOREIGN, COMP_NONE},         {MT_OCI_FOREIGN_GZIP, COMP_GZIP},
+        {MT_OCI_FOREIGN_ZSTD, COMP_ZSTD},    {MT_DOCKER_FOREIGN, COMP_NONE},
+        {MT_DOCKER_FOREIGN_GZIP, COMP_GZIP},
     };
     for (size_t i = 0; mt && i < NELEM(ROWS); i++)
         if (!strcmp(mt, ROWS[i].type)) {
             *ret = ROWS[i].how;
             return true;
         }
+    return false;
+}
+
+bool image_layer_foreign(const char *mt)
+{
+    static const char *const TYPES[] = {MT_OCI_FOREIGN, MT_OCI_FOREIGN_GZIP, MT_OCI_FOREIGN_ZSTD,
+                                        MT_DOCKER_FOREIGN, MT_DOCKER_FOREIGN_GZIP};
+    for (size_t i = 0; mt && i < NELEM(TYPES); i++)
+        if (!strcmp(mt, TYPES[i]))
+            return true;
     return false;
 }
 
@@ -45,6 +58,7 @@ static bool read_descriptor(Arena *a, const json_t *j, Descriptor *ret, Err *e)
         return err_set(e, ERR_STORE, "descriptor %s without a size", digest);
     ret->size = (uint64_t)json_integer_value(size);
     ret->media_type = json_keep(a, j, "mediaType");
+    ret->urls = json_strlist(a, j, "urls");
     const json_t *ann = json_object_get(j, "annotations"), *plat = json_object_get(j, "platform");
     ret->ref_name = json_keep(a, ann, ANNOTATION_REF_NAME);
     ret->attestation = json_str(ann, "vnd.docker.reference.type") != NULL;
@@ -81,9 +95,13 @@ bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest 
             "image manifest: schema 1 is too old; push the image again with a current tool");
     if (!json_is_array(json_object_get(j, "layers")))
         return err_set(e, ERR_STORE, "image manifest: has no layers");
+    if (json_object_get(j, "manifests"))
+        return err_set(e, ERR_STORE, "image manifest: is an index as well: which one is not said");
     if (!read_descriptor(a, json_object_get(j, "config"), &m.config, e) ||
         !read_list(a, json_object_get(j, "layers"), IMAGE_MAX_LAYERS, &m.layers, &m.nlayer, e))
         return err_wrap(e, "image manifest");
+    const char *type = json_str(j, "mediaType");
+    m.docker = type && !strcmp(type, MT_DOCKER_MANIFEST);
     *ret = m;
     return true;
 }
@@ -96,6 +114,8 @@ bool image_index_parse(Arena *a, const char *text, size_t len, ImageIndex *ret, 
         return err_wrap(e, "image index");
     if (!json_is_array(json_object_get(j, "manifests")))
         return err_set(e, ERR_STORE, "image index: has no manifests");
+    if (json_object_get(j, "layers") || json_object_get(j, "config"))
+        return err_set(e, ERR_STORE, "image index: is a manifest as well: which one is not said");
     if (!read_list(a, json_object_get(j, "manifests"), MAX_MANIFESTS, &x.manifests, &x.nmanifest,
                    e))
         return err_wrap(e, "image index");
@@ -111,6 +131,12 @@ static json_t *descriptor_json(const Descriptor *d)
     json_set_str(j, "mediaType", d->media_type);
     json_set_str(j, "digest", text);
     json_object_set_new(j, "size", json_integer((json_int_t)d->size));
+    if (d->urls.n) {
+        json_t *urls = json_array();
+        for (size_t i = 0; i < d->urls.n; i++)
+            json_array_append_new(urls, json_string_lossy(d->urls.v[i]));
+        json_object_set_new(j, "urls", urls);
+    }
     if (d->ref_name) {
         json_t *ann = json_object();
         json_set_str(ann, ANNOTATION_REF_NAME, d->ref_name);

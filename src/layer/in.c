@@ -20,7 +20,9 @@ enum {
 };
 
 struct LayerIn {
-    int fd;
+    int fd; /* unless there is `read` */
+    LayerRead *read;
+    void *arg;
     LayerFormat format;
     Hasher packed, plain;
     uint64_t plain_size;
@@ -50,6 +52,14 @@ LayerIn *layer_in_new(int fd, LayerFormat format)
     return in;
 }
 
+LayerIn *layer_in_from(LayerRead *read, void *arg, LayerFormat format)
+{
+    LayerIn *in = layer_in_new(-1, format);
+    in->read = read;
+    in->arg = arg;
+    return in;
+}
+
 void layer_in_done(LayerIn *in)
 {
     if (!in)
@@ -68,22 +78,33 @@ bool layer_in_trouble(const LayerIn *in)
     return in->trouble;
 }
 
-static bool read_failed(LayerIn *in, Err *e)
+/* Packed bytes from wherever they come; none at the end. */
+static bool take(LayerIn *in, void *buf, size_t cap, size_t *ret_n, Err *e)
 {
-    in->trouble = true;
-    return err_errno(e, ERR_STORE, "read archive");
+    ssize_t n = -1;
+    if (in->read) {
+        in->trouble = !in->read(in->arg, buf, cap, ret_n, e);
+        return !in->trouble;
+    }
+    do
+        n = read(in->fd, buf, cap);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        in->trouble = true;
+        return err_errno(e, ERR_STORE, "read archive");
+    }
+    *ret_n = (size_t)n;
+    return true;
 }
 
 static bool fill(LayerIn *in, Err *e)
 {
     while (in->at == in->n && !in->eof) {
-        ssize_t n = read(in->fd, in->buf, sizeof in->buf);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return read_failed(in, e);
+        size_t n;
+        if (!take(in, in->buf, sizeof in->buf, &n, e))
+            return false;
         in->at = 0;
-        in->n = (size_t)n;
+        in->n = n;
         in->eof = n == 0;
         hash_add(&in->packed, in->buf, in->n);
     }
@@ -114,13 +135,11 @@ static bool sniff(LayerIn *in, Err *e)
     if (!fill(in, e))
         return false;
     while (in->n < MAGIC_SIZE && !in->eof) { /* a pipe may give a byte at a time */
-        ssize_t n = read(in->fd, in->buf + in->n, sizeof in->buf - in->n);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return read_failed(in, e);
-        hash_add(&in->packed, in->buf + in->n, (size_t)n);
-        in->n += (size_t)n;
+        size_t n;
+        if (!take(in, in->buf + in->n, sizeof in->buf - in->n, &n, e))
+            return false;
+        hash_add(&in->packed, in->buf + in->n, n);
+        in->n += n;
         in->eof = n == 0;
     }
     in->format = by_magic(in->buf, in->n);

@@ -63,6 +63,13 @@ typedef struct LayerFacts {
  */
 NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd,
                           unsigned nthread, LayerFacts *ret, Err *e);
+/*
+ * layer_pack_parts - the same of a layer that lies in several directories, top first.
+ *
+ * What upper ones hide is not in it, nor is that they hide it: deletions are of lower parts only.
+ */
+NODISCARD bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPacking how,
+                                int outfd, unsigned nthread, LayerFacts *ret, Err *e);
 
 /* ---- reading streams ---- */
 
@@ -86,6 +93,14 @@ typedef enum LayerFormat {
  * 128 MiB, an xz decoder 192 MiB; archives that want more are refused.
  */
 LayerIn *layer_in_new(int fd, LayerFormat format);
+/*
+ * layer_in_from - the same for bytes that come from elsewhere than a descriptor: a download that is
+ * unpacked while it goes on.
+ *
+ *   read  gives at least one byte, or *ret_n is 0 at the end; its failures are passed on
+ */
+typedef bool LayerRead(void *arg, void *buf, size_t cap, size_t *ret_n, Err *e);
+LayerIn *layer_in_from(LayerRead *read, void *arg, LayerFormat format);
 void layer_in_done(LayerIn *in);
 static inline void scoped_layer_in_done(LayerIn **in)
 {
@@ -151,9 +166,10 @@ NODISCARD bool layer_archive_detect(int fd, bool *ret_archive, Err *e);
  *
  *   in_userns    opaque directories get user.overlay.opaque,
  *                and device nodes below dev/ are left out
- *   below        NULL, or the layers below: a directory that the archive has entries in
- *                and no entry of is made as it is there
- *   ret_implied  whether that happened, so that the result is good over this stack only
+ *   below        NULL: nothing is known of it; or the layers below: a directory that the archive
+ * has entries in and no entry of is made as it is there, else 0755 0:0 ret_implied  whether that
+ * happened, so that the result is good over this stack only, and not at all where the stack was not
+ * known
  *
  * Fails with ERR_STORE: hostile names, limits, I/O. Nothing outside `dirfd` is touched.
  */

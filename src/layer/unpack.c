@@ -72,7 +72,7 @@ static bool imply_dir(Unpacker *u, int parent, const char *base, const char *dir
         return false;
     if (node.exists && S_ISDIR(node.st.st_mode))
         st = node.st;
-    u->implied = u->implied || u->below;
+    u->implied = true;
     if (mkdirat(parent, base, 0700) < 0 ||
         owner_chown(u->dirfd, parent, base, st.st_uid, st.st_gid) < 0 ||
         fchmodat(parent, base, st.st_mode & 07777, 0) < 0)

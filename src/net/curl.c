@@ -19,10 +19,23 @@ static bool resolve(void *lib, CurlApi *api, const char **ret_missing)
         const char *name;
         void *slot;
     } symbols[] = {
-        {"curl_global_init", &api->global_init},       {"curl_easy_init", &api->easy_init},
-        {"curl_easy_cleanup", &api->easy_cleanup},     {"curl_easy_setopt", &api->easy_setopt},
-        {"curl_easy_getinfo", &api->easy_getinfo},     {"curl_easy_perform", &api->easy_perform},
-        {"curl_easy_strerror", &api->easy_strerror},   {"curl_slist_append", &api->slist_append},
+        {"curl_global_init", &api->global_init},
+        {"curl_easy_init", &api->easy_init},
+        {"curl_easy_cleanup", &api->easy_cleanup},
+        {"curl_easy_reset", &api->easy_reset},
+        {"curl_easy_setopt", &api->easy_setopt},
+        {"curl_easy_getinfo", &api->easy_getinfo},
+        {"curl_easy_pause", &api->easy_pause},
+        {"curl_easy_strerror", &api->easy_strerror},
+        {"curl_multi_init", &api->multi_init},
+        {"curl_multi_cleanup", &api->multi_cleanup},
+        {"curl_multi_setopt", &api->multi_setopt},
+        {"curl_multi_add_handle", &api->multi_add_handle},
+        {"curl_multi_remove_handle", &api->multi_remove_handle},
+        {"curl_multi_perform", &api->multi_perform},
+        {"curl_multi_poll", &api->multi_poll},
+        {"curl_multi_info_read", &api->multi_info_read},
+        {"curl_slist_append", &api->slist_append},
         {"curl_slist_free_all", &api->slist_free_all},
     };
     for (size_t i = 0; i < NELEM(symbols); i++) {

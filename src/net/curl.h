@@ -14,10 +14,20 @@ typedef struct CurlApi {
     CURLcode (*global_init)(long flags);
     CURL *(*easy_init)(void);
     void (*easy_cleanup)(CURL *h);
+    void (*easy_reset)(CURL *h);
     CURLcode (*easy_setopt)(CURL *h, CURLoption option, ...);
     CURLcode (*easy_getinfo)(CURL *h, CURLINFO info, ...);
-    CURLcode (*easy_perform)(CURL *h);
+    CURLcode (*easy_pause)(CURL *h, int bitmask);
     const char *(*easy_strerror)(CURLcode code);
+    CURLM *(*multi_init)(void);
+    CURLMcode (*multi_cleanup)(CURLM *m);
+    CURLMcode (*multi_setopt)(CURLM *m, CURLMoption option, ...);
+    CURLMcode (*multi_add_handle)(CURLM *m, CURL *h);
+    CURLMcode (*multi_remove_handle)(CURLM *m, CURL *h);
+    CURLMcode (*multi_perform)(CURLM *m, int *running);
+    CURLMcode (*multi_poll)(CURLM *m, struct curl_waitfd *extra, unsigned nextra, int timeout_ms,
+                            int *nfd);
+    CURLMsg *(*multi_info_read)(CURLM *m, int *left);
     struct curl_slist *(*slist_append)(struct curl_slist *l, const char *s);
     void (*slist_free_all)(struct curl_slist *l);
 } CurlApi;

@@ -1,409 +1,71 @@
 /*
- * net/net.c - one request, tried until it is answered.
+ * net/net.c - an exchange with its redirects, tried until it is answered.
  */
 #include "net/net.h"
 
-#include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdlib.h>
+#include <stdatomic.h>
 #include <strings.h>
+#include <sys/random.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
-#include "net/curl.h"
+#include "net/stream.h"
 #include "net/url.h"
 
 enum {
-    HEADER_MAX = 8 << 10, /* longer values are as good as not sent */
-    BACKOFF_MS = 500,     /* before the second attempt; doubled before each further one */
-    TICK_MS = 200,        /* how long a wait may overlook a cancellation */
-    RECEIVE_BYTES = 128 << 10,
+    BACKOFF_MS =
+        200, /* the longest wait before the second attempt; doubled before each further one */
+    BACKOFF_MAX_MS = 20000,
+    TICK_MS = 200, /* how long a wait may overlook a cancellation */
+    BLOCK = 64 << 10,
 };
 
-typedef struct Transfer {
-    const CurlApi *curl;
-    CURL *h;
-    struct curl_slist *headers;
-    Arena *arena;
-    const NetRequest *req;
-    const char *url;   /* as it is sent */
-    const char *shown; /* as messages show it */
-    uint64_t start;    /* where the body begins in `fd` or `into` */
+static atomic_bool forbidden;
 
-    /* one attempt's */
-    NetReply reply;
-    const char *encoding; /* how the body is packed on its way */
-    Hasher hash;
-    bool in_body; /* headers that follow are trailers */
-    bool stopped; /* by us: the body is not wanted, or *e is set */
-    char why[CURL_ERROR_SIZE];
-    Err *e;
-} Transfer;
-
-static void scoped_transfer_done(Transfer *t)
+void net_forbid(void)
 {
-    if (t->headers)
-        t->curl->slist_free_all(t->headers);
-    if (t->h)
-        t->curl->easy_cleanup(t->h);
+    atomic_store(&forbidden, true);
 }
 
-/* ---- what curl calls ---- */
-
-/* A header's value without the white space around it, kept; NULL when it is not fit to be kept. */
-static const char *keep_value(Arena *a, const char *v, size_t n)
+bool net_forbidden(void)
 {
-    while (n && (*v == ' ' || *v == '\t'))
-        v++, n--;
-    while (n && strchr("\r\n\t ", v[n - 1]))
-        n--;
-    if (!n || n > HEADER_MAX)
+    return atomic_load(&forbidden);
+}
+
+/* ---- headers and statuses ---- */
+
+/* The value in a line "Name: value", if it has this name. */
+static const char *value_of(const char *line, const char *name)
+{
+    size_t n = strlen(name);
+    if (strncasecmp(line, name, n) != 0 || line[n] != ':')
         return NULL;
-    /* Values come back in requests and in names of files. */
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)v[i] < ' ' || v[i] == 0x7f)
-            return NULL;
-    return arena_strndup(a, v, n);
+    line += n + 1;
+    return line + strspn(line, " \t");
 }
 
-static size_t on_header(char *line, size_t one, size_t n, void *arg)
+const char *net_header(const NetAnswer *ans, const char *name)
 {
-    Transfer *t = arg;
-    NetReply *r = &t->reply;
-    const struct {
-        const char *name;
-        const char **slot;
-    } wanted[] = {
-        {"etag:", &r->etag},
-        {"last-modified:", &r->last_modified},
-        {"date:", &r->date},
-        {"content-disposition:", &r->disposition},
-        {"content-type:", &r->content_type},
-        {"content-encoding:", &t->encoding},
-    };
-    (void)one;
-    if (t->in_body)
-        return n;
-    /* The answer before a redirect or after "100 Continue" is not the answer. */
-    if (n > 5 && !memcmp(line, "HTTP/", 5)) {
-        *r = (NetReply){0};
-        t->encoding = NULL;
+    for (size_t i = 0; i < ans->headers.n; i++) {
+        const char *v = value_of(ans->headers.v[i], name);
+        if (v)
+            return *v ? v : NULL;
     }
-    for (size_t i = 0; i < NELEM(wanted); i++) {
-        size_t len = strlen(wanted[i].name);
-        if (n > len && !*wanted[i].slot && !strncasecmp(line, wanted[i].name, len))
-            *wanted[i].slot = keep_value(t->arena, line + len, n - len);
-    }
-    return n;
+    return NULL;
 }
 
-static bool same_etag(const char *a, const char *b)
-{
-    /* Weak comparison, as If-None-Match has it: RFC 9110, section 8.8.3.2. */
-    return a && b && !strcmp(a + (str_starts(a, "W/") ? 2 : 0), b + (str_starts(b, "W/") ? 2 : 0));
-}
-
-static bool is_ok(int status)
-{
-    return status >= 200 && status < 300;
-}
-
-/*
- * Take the status. Some servers know no If-None-Match and send everything with the very ETag that
- * was asked about, which says the same as 304 and may be left unread.
- */
-static void take_status(Transfer *t)
-{
-    long status = 0;
-    (void)t->curl->easy_getinfo(t->h, CURLINFO_RESPONSE_CODE, &status);
-    t->reply.status = (int)status;
-    t->reply.unchanged = (status == 304 && (t->req->have_etag || t->req->have_modified)) ||
-                         (is_ok(t->reply.status) && same_etag(t->req->have_etag, t->reply.etag));
-}
-
-static bool too_large(Transfer *t)
-{
-    return err_set(t->e, ERR_NETWORK, "GET '%s': more than the limit of %llu bytes", t->shown,
-                   (unsigned long long)t->req->max_size);
-}
-
-/* At the first byte: is the body wanted, and can it fit? */
-static bool begin_body(Transfer *t)
-{
-    curl_off_t length = -1;
-    t->in_body = true;
-    take_status(t);
-    if (!is_ok(t->reply.status) || t->reply.unchanged)
-        return false;
-    (void)t->curl->easy_getinfo(t->h, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    /* The length of a packed body says nothing of the body. */
-    bool fits = length < 0 || (uint64_t)length <= t->req->max_size;
-    return fits || (t->encoding && t->req->gunzip) || too_large(t);
-}
-
-static bool take_body(Transfer *t, const char *bytes, size_t n)
-{
-    if (!t->in_body && !begin_body(t))
-        return false;
-    if (n > t->req->max_size - t->reply.size)
-        return too_large(t);
-    t->reply.size += n;
-    hash_add(&t->hash, bytes, n);
-    if (t->req->into)
-        buf_add(t->req->into, bytes, n);
-    else if (!fs_write_all(t->req->fd, bytes, n, t->e))
-        return err_wrap(t->e, "GET '%s'", t->shown);
-    return true;
-}
-
-static size_t on_body(char *bytes, size_t one, size_t n, void *arg)
-{
-    Transfer *t = arg;
-    (void)one;
-    t->stopped = t->stopped || !take_body(t, bytes, n);
-    return t->stopped ? 0 : n;
-}
-
-static int on_progress(void *arg, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal,
-                       curl_off_t ulnow)
-{
-    (void)arg;
-    (void)dltotal;
-    (void)dlnow;
-    (void)ultotal;
-    (void)ulnow;
-    return cancel_wanted();
-}
-
-/* ---- setting up ---- */
-
-static bool no_option(Transfer *t, CURLcode code)
-{
-    return err_set(t->e, ERR_ENV, "libcurl cannot do what '%s' needs: %s", t->shown,
-                   t->curl->easy_strerror(code));
-}
-
-static bool set_long(Transfer *t, CURLoption option, long value)
-{
-    CURLcode code = t->curl->easy_setopt(t->h, option, value);
-    return code == CURLE_OK || no_option(t, code);
-}
-
-static bool set_text(Transfer *t, CURLoption option, const char *value)
-{
-    CURLcode code = t->curl->easy_setopt(t->h, option, value);
-    return code == CURLE_OK || no_option(t, code);
-}
-
-static bool set_options(Transfer *t)
-{
-    static const struct {
-        CURLoption option;
-        long value;
-    } NUMBERS[] = {
-        {CURLOPT_NOSIGNAL, 1},
-        {CURLOPT_NOPROGRESS, 0},
-        {CURLOPT_FOLLOWLOCATION, 1},
-        {CURLOPT_MAXREDIRS, NET_REDIRECTS},
-        /* Not the newer options that name protocols as text: those are not in libcurl 7.84. */
-        {CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS},
-        {CURLOPT_REDIR_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS},
-        /* libcurl's defaults, written down because everything hangs on them. */
-        {CURLOPT_UNRESTRICTED_AUTH, 0},
-        {CURLOPT_SSL_VERIFYPEER, 1},
-        {CURLOPT_SSL_VERIFYHOST, 2},
-        {CURLOPT_CONNECTTIMEOUT, NET_CONNECT_S},
-        {CURLOPT_LOW_SPEED_LIMIT, 1},
-        {CURLOPT_LOW_SPEED_TIME, NET_STALL_S},
-        {CURLOPT_SUPPRESS_CONNECT_HEADERS, 1},
-        {CURLOPT_BUFFERSIZE, RECEIVE_BYTES},
-    };
-    for (size_t i = 0; i < NELEM(NUMBERS); i++)
-        if (!set_long(t, NUMBERS[i].option, NUMBERS[i].value))
-            return false;
-    const char *roots = getenv("SSL_CERT_FILE"); /* as Go's and OpenSSL's programs read it */
-    return set_text(t, CURLOPT_USERAGENT, "lighter/" LIGHTER_VERSION) &&
-           (!t->req->gunzip || set_text(t, CURLOPT_ACCEPT_ENCODING, "gzip")) &&
-           (!roots || !*roots || set_text(t, CURLOPT_CAINFO, roots)) &&
-           set_text(t, CURLOPT_URL, t->url);
-}
-
-static void set_callbacks(Transfer *t)
-{
-    const CurlApi *c = t->curl;
-    c->easy_setopt(t->h, CURLOPT_ERRORBUFFER, t->why);
-    c->easy_setopt(t->h, CURLOPT_HEADERFUNCTION, on_header);
-    c->easy_setopt(t->h, CURLOPT_HEADERDATA, t);
-    c->easy_setopt(t->h, CURLOPT_WRITEFUNCTION, on_body);
-    c->easy_setopt(t->h, CURLOPT_WRITEDATA, t);
-    c->easy_setopt(t->h, CURLOPT_XFERINFOFUNCTION, on_progress);
-    c->easy_setopt(t->h, CURLOPT_HTTPHEADER, t->headers);
-}
-
-static void add_header(Transfer *t, const char *line)
-{
-    struct curl_slist *l = t->curl->slist_append(t->headers, line);
-    if (!l)
-        die_nomem();
-    t->headers = l;
-}
-
-static void set_headers(Transfer *t)
-{
-    const NetRequest *req = t->req;
-    for (size_t i = 0; i < req->headers.n; i++)
-        add_header(t, req->headers.v[i]);
-    if (req->have_etag)
-        add_header(t, arena_printf(t->arena, "If-None-Match: %s", req->have_etag));
-    if (req->have_modified)
-        add_header(t, arena_printf(t->arena, "If-Modified-Since: %s", req->have_modified));
-}
-
-static bool prepare(Transfer *t)
-{
-    if (!url_to_send(t->arena, t->req->url, &t->url, t->e) || !curl_api(&t->curl, t->e))
-        return false;
-    if (!(t->h = t->curl->easy_init()))
-        die_nomem();
-    set_headers(t);
-    set_callbacks(t);
-    off_t at = t->req->into ? (off_t)t->req->into->len : lseek(t->req->fd, 0, SEEK_CUR);
-    if (at < 0)
-        return err_errno(t->e, ERR_STORE, "GET '%s': file for the body", t->shown);
-    t->start = (uint64_t)at;
-    return set_options(t);
-}
-
-/* ---- one attempt ---- */
-
-/* A body begun by an attempt before is dropped. */
-static bool rewind_body(Transfer *t)
-{
-    const NetRequest *req = t->req;
-    t->reply = (NetReply){0};
-    t->encoding = NULL;
-    t->in_body = t->stopped = false;
-    t->why[0] = 0;
-    hash_init(&t->hash);
-    if (req->into)
-        req->into->len = (size_t)t->start;
-    else if (ftruncate(req->fd, (off_t)t->start) < 0 ||
-             lseek(req->fd, (off_t)t->start, SEEK_SET) < 0)
-        return err_errno(t->e, ERR_STORE, "GET '%s': file for the body", t->shown);
-    return true;
-}
-
-/*
- * Some TLS libraries write to their sockets without MSG_NOSIGNAL, and whether SIGPIPE ends this
- * process is not for a room to say: it is held back here, and one that came is taken.
- */
-static CURLcode perform(Transfer *t)
-{
-    static const struct timespec now = {0};
-    sigset_t pipe, before;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
-    CURLcode code = t->curl->easy_perform(t->h);
-    (void)sigtimedwait(&pipe, NULL, &now); /* none is the usual case */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code;
-}
-
-/* Failures that the next attempt may not see: not those of certificates, URLs or our own doing. */
-static bool passes_code(CURLcode code)
-{
-    static const CURLcode PASSING[] = {
-        CURLE_COULDNT_RESOLVE_PROXY,
-        CURLE_COULDNT_RESOLVE_HOST,
-        CURLE_COULDNT_CONNECT,
-        CURLE_OPERATION_TIMEDOUT,
-        CURLE_SSL_CONNECT_ERROR,
-        CURLE_GOT_NOTHING,
-        CURLE_SEND_ERROR,
-        CURLE_RECV_ERROR,
-        CURLE_PARTIAL_FILE,
-        CURLE_HTTP2,
-        CURLE_HTTP2_STREAM,
-    };
-    for (size_t i = 0; i < NELEM(PASSING); i++)
-        if (code == PASSING[i])
-            return true;
-    return false;
-}
-
-static bool passes_status(int status)
+bool net_passing(int status)
 {
     return status == 408 || status == 429 || (status >= 500 && status < 600);
 }
 
-/* " (redirected to '...')", or nothing. */
-static const char *detour(Transfer *t)
+static bool is_redirect(int status)
 {
-    char *final = NULL;
-    (void)t->curl->easy_getinfo(t->h, CURLINFO_EFFECTIVE_URL, &final);
-    if (!final || !strcmp(final, t->url))
-        return "";
-    return arena_printf(t->arena, " (redirected to '%s')", net_mask_url(t->arena, final));
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
-/* Seconds the server asks for, or -1. */
-static int64_t retry_after(Transfer *t)
-{
-    curl_off_t s = 0;
-    CURLcode code = t->curl->easy_getinfo(t->h, CURLINFO_RETRY_AFTER, &s);
-    return code == CURLE_OK && s > 0 ? (int64_t)s : -1;
-}
-
-typedef enum Verdict { GOT_IT, TRY_AGAIN, GIVE_UP } Verdict;
-
-static Verdict judge_status(Transfer *t)
-{
-    int status = t->reply.status;
-    if (is_ok(status) || t->reply.unchanged)
-        return GOT_IT;
-    if (!passes_status(status)) {
-        err_set(t->e, ERR_NETWORK, "GET '%s'%s: status %d", t->shown, detour(t), status);
-        return GIVE_UP;
-    }
-    if (retry_after(t) > NET_RETRY_AFTER_MAX) {
-        err_set(t->e, ERR_NETWORK, "GET '%s'%s: status %d, and to be asked again in %lld seconds",
-                t->shown, detour(t), status, (long long)retry_after(t));
-        return GIVE_UP;
-    }
-    err_set(t->e, ERR_NETWORK, "GET '%s'%s: status %d", t->shown, detour(t), status);
-    return TRY_AGAIN;
-}
-
-static Verdict judge(Transfer *t, CURLcode code)
-{
-    if (t->e->kind != ERR_NONE) /* set by a callback */
-        return GIVE_UP;
-    if (code != CURLE_OK && cancel_wanted()) {
-        err_set(t->e, ERR_STEP, "GET '%s': cancelled", t->shown);
-        return GIVE_UP;
-    }
-    if (code == CURLE_OK || t->stopped) {
-        take_status(t);
-        return judge_status(t);
-    }
-    err_set(t->e, ERR_NETWORK, "GET '%s'%s: %s", t->shown, detour(t),
-            t->why[0] ? t->why : t->curl->easy_strerror(code));
-    return passes_code(code) ? TRY_AGAIN : GIVE_UP;
-}
-
-static void finish(Transfer *t)
-{
-    char *final = NULL;
-    (void)t->curl->easy_getinfo(t->h, CURLINFO_EFFECTIVE_URL, &final);
-    t->reply.final_url = arena_strdup(t->arena, final ? final : t->url);
-    if (!t->reply.unchanged)
-        hash_end(&t->hash, &t->reply.digest);
-}
-
-/* ---- all attempts ---- */
+/* ---- waiting ---- */
 
 /* False when the wait was ended from outside. */
 static bool wait_ms(int64_t ms)
@@ -420,27 +82,227 @@ static bool wait_ms(int64_t ms)
     return false;
 }
 
-bool net_get(Arena *a, const NetRequest *req, NetReply *ret, Err *e)
+/* A random part of the wait, so that clients that failed together do not come back together. */
+static int64_t backoff_ms(unsigned attempt)
 {
-    scoped(transfer)
-        Transfer t = {.arena = a, .req = req, .shown = net_mask_url(a, req->url), .e = e};
-    if (!prepare(&t))
-        return false;
-    for (int attempt = 1;; attempt++) {
+    uint32_t random = 0;
+    int64_t most = BACKOFF_MS;
+    for (unsigned i = 1; i < attempt && most < BACKOFF_MAX_MS; i++)
+        most *= 2;
+    if (most > BACKOFF_MAX_MS)
+        most = BACKOFF_MAX_MS;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return most;
+    return random % most + 1;
+}
+
+static int64_t asked_pause(const NetAnswer *answer)
+{
+    uint64_t s;
+    const char *v = answer ? net_header(answer, "Retry-After") : NULL;
+    return v && str_u64(v, INT32_MAX, &s) ? (int64_t)s : -1;
+}
+
+bool net_pause(unsigned attempt, const NetAnswer *answer, const char *shown, Err *e)
+{
+    int64_t asked = asked_pause(answer);
+    if (asked > NET_RETRY_AFTER_MAX)
+        return err_set(e, ERR_NETWORK, "%s: status %d, and to be asked again in %lld seconds",
+                       shown, answer->status, (long long)asked);
+    return wait_ms(asked > 0 ? asked * 1000 : backoff_ms(attempt)) ||
+           err_set(e, ERR_STEP, "%s: cancelled", shown);
+}
+
+/* ---- redirects ---- */
+
+/* One exchange with what it was redirected to. */
+typedef struct Trip {
+    Arena *arena;
+    const NetAsk *ask;
+    const char *first; /* "GET 'https://...'" */
+    const char *url, *method, *shown;
+    bool with_body, with_private;
+} Trip;
+
+static const char *shown_as(Trip *t)
+{
+    if (!strcmp(t->url, t->ask->url))
+        return t->first;
+    return arena_printf(t->arena, "%s (redirected to '%s')", t->first,
+                        net_mask_url(t->arena, t->url));
+}
+
+/* User and password of an URL go along within its origin, as libcurl has it. */
+static const char *with_user(Arena *a, const char *from, const char *to)
+{
+    Url x, y;
+    if (!url_split(from, &x) || !url_split(to, &y) || !x.user.ptr || y.user.ptr)
+        return to;
+    return arena_printf(a, "%s://%.*s@%s", y.https ? "https" : "http", (int)x.user.len, x.user.ptr,
+                        y.host.ptr);
+}
+
+static bool redirect(Trip *t, const NetAnswer *ans, const char *location, Err *e)
+{
+    const char *to = net_resolve_url(t->arena, t->url, location), *sent;
+    Url from, target;
+    if (!url_split(to, &target))
+        return err_set(e, ERR_NETWORK, "%s: redirected to an URL of the scheme \"%s\"", t->shown,
+                       url_scheme(t->arena, to));
+    if (url_split(t->url, &from) && from.https && !target.https &&
+        !(t->ask->flags & NET_MAY_DOWNGRADE))
+        return err_set(e, ERR_NETWORK, "%s: redirected from https to http, to '%s': refused",
+                       t->shown, net_mask_url(t->arena, to));
+    if (net_same_origin(t->url, to))
+        to = with_user(t->arena, t->url, to);
+    else
+        t->with_private = false;
+    if (!url_to_send(t->arena, to, &sent, e))
+        return err_wrap(e, "%s", t->shown);
+    /* As browsers and Go do: 301 and 302 turn POST into GET. */
+    if (ans->status == 303 || (ans->status <= 302 && t->with_body && !strcmp(t->method, "POST"))) {
+        t->method = strcmp(t->method, "HEAD") != 0 ? "GET" : t->method;
+        t->with_body = false;
+    }
+    t->url = sent;
+    t->shown = shown_as(t);
+    return true;
+}
+
+/* ---- opening ---- */
+
+/* What came of one attempt. */
+typedef enum Verdict { GOT_IT, TRY_AGAIN, GIVE_UP } Verdict;
+
+static Verdict no_answer(NetStream *s, const Trip *t, NetFault *ret_fault, Err *e)
+{
+    *ret_fault = stream_fault(s);
+    err_set(e, ERR_NETWORK, "%s: %s", t->shown, stream_why(s));
+    return stream_passes(s) ? TRY_AGAIN : GIVE_UP;
+}
+
+static Verdict travel(Trip *t, NetStream **ret, NetAnswer *ans, NetFault *ret_fault, Err *e)
+{
+    for (unsigned hop = 0;; hop++) {
+        StreamSpec spec = {t->ask, t->url, t->method, t->shown, t->with_body, t->with_private};
+        scoped(net_stream) NetStream *s = NULL;
+        *ret_fault = NET_FAULT_OTHER;
+        if (!stream_begin(t->arena, &spec, &s, e))
+            return GIVE_UP;
+        if (!stream_answered(s, ans))
+            return no_answer(s, t, ret_fault, e);
+        const char *location = is_redirect(ans->status) ? net_header(ans, "Location") : NULL;
+        ans->url = t->url;
+        if (!location) {
+            *ret_fault = NET_FAULT_NONE;
+            *ret = s;
+            s = NULL;
+            return GOT_IT;
+        }
+        if (hop == NET_REDIRECTS) {
+            err_set(e, ERR_NETWORK, "%s: more than %d redirects", t->shown, NET_REDIRECTS);
+            return GIVE_UP;
+        }
+        if (!redirect(t, ans, location, e))
+            return GIVE_UP;
+    }
+}
+
+static bool begin_trip(Arena *a, const NetAsk *ask, Trip *ret, Err *e)
+{
+    Trip t = {.arena = a,
+              .ask = ask,
+              .method = ask->method ? ask->method : "GET",
+              .with_body = ask->has_body,
+              .with_private = true};
+    t.first = t.shown = arena_printf(a, "%s '%s'", t.method, net_mask_url(a, ask->url));
+    if (net_forbidden())
+        return err_set(e, ERR_NETWORK, "%s: the network is not used (--offline)", t.first);
+    *ret = t;
+    return url_to_send(a, ask->url, &ret->url, e);
+}
+
+static unsigned attempts_of(const NetAsk *ask)
+{
+    return ask->attempts ? ask->attempts : NET_ATTEMPTS;
+}
+
+static bool tried(unsigned n, Err *e, const Err *once)
+{
+    if (n < 2)
+        return err_set(e, once->kind, "%s", once->msg);
+    return err_set(e, once->kind, "%s (tried %u times)", once->msg, n);
+}
+
+bool net_open(Arena *a, const NetAsk *ask, NetStream **ret, NetAnswer *ret_answer,
+              NetFault *ret_fault, Err *e)
+{
+    NetFault fault = NET_FAULT_OTHER;
+    for (unsigned n = 1;; n++) {
         Err once = ERR_INIT;
-        t.e = &once;
-        Verdict v = rewind_body(&t) ? judge(&t, perform(&t)) : GIVE_UP;
-        if (v == GOT_IT) {
-            finish(&t);
-            *ret = t.reply;
+        Trip t;
+        NetStream *s = NULL;
+        NetAnswer ans = {0};
+        if (ret_fault)
+            *ret_fault = fault;
+        if (!begin_trip(a, ask, &t, e))
+            return false;
+        Verdict v = travel(&t, &s, &ans, &fault, &once);
+        if (ret_fault)
+            *ret_fault = fault;
+        bool last = n >= attempts_of(ask);
+        if (v == GOT_IT && (last || !net_passing(ans.status))) {
+            *ret = s;
+            *ret_answer = ans;
             return true;
         }
-        if (v == GIVE_UP)
-            return err_set(e, once.kind, "%s", once.msg);
-        if (attempt == NET_ATTEMPTS)
-            return err_set(e, once.kind, "%s (tried %d times)", once.msg, attempt);
-        int64_t asked = retry_after(&t);
-        if (!wait_ms(asked > 0 ? asked * 1000 : (int64_t)BACKOFF_MS << (attempt - 1)))
-            return err_set(e, ERR_STEP, "GET '%s': cancelled", t.shown);
+        if (v != GOT_IT && (last || v == GIVE_UP))
+            return tried(n, e, &once);
+        net_close(s);
+        if (!net_pause(n, v == GOT_IT ? &ans : NULL, t.shown, e))
+            return false;
+    }
+}
+
+/* ---- whole answers ---- */
+
+static bool read_all(NetStream *s, Buf *into, uint64_t max, const char *shown, Err *e)
+{
+    char block[BLOCK];
+    uint64_t size = 0;
+    for (size_t n = 1; n;) {
+        if (!net_read(s, block, sizeof block, &n, e))
+            return false;
+        if (n > max - size)
+            return err_set(e, ERR_NETWORK, "%s: more than the limit of %llu bytes", shown,
+                           (unsigned long long)max);
+        size += n;
+        buf_add(into, block, n);
+    }
+    return true;
+}
+
+bool net_ask(Arena *a, const NetAsk *ask, Buf *into, uint64_t max, NetAnswer *ret,
+             NetFault *ret_fault, Err *e)
+{
+    const char *shown =
+        arena_printf(a, "%s '%s'", ask->method ? ask->method : "GET", net_mask_url(a, ask->url));
+    size_t start = into ? into->len : 0;
+    for (unsigned n = 1;; n++) {
+        scoped(net_stream) NetStream *s = NULL;
+        Err once = ERR_INIT;
+        if (!net_open(a, ask, &s, ret, ret_fault, e))
+            return false;
+        bool whole = !into || read_all(s, into, max, shown, &once);
+        if (whole)
+            return true;
+        into->len = start;
+        bool cut = stream_fault(s) == NET_FAULT_CUT;
+        if (ret_fault)
+            *ret_fault = cut ? NET_FAULT_CUT : NET_FAULT_OTHER;
+        if (!cut || n >= attempts_of(ask))
+            return tried(n, e, &once);
+        if (!net_pause(n, NULL, shown, e))
+            return false;
     }
 }

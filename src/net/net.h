@@ -1,17 +1,20 @@
 /*
- * net/net.h - the door of the net room: bytes from other machines, by http and https.
+ * net/net.h - the door of the net room: bytes from and to other machines, by http and https.
  *
- * In: a NetRequest. Out: the bytes, in a file or a buffer, with their SHA-256 and the headers that
- * matter. This is the only room that knows libcurl, which is loaded at the first transfer: a build
- * that needs no network neither needs the library nor pays for it.
+ * In: a NetRequest, and the bytes come into a file or a buffer (net_get); or a NetAsk of any method
+ * with a body, whose answer of any status is read step by step (net_open, net_read) or as one text
+ * (net_ask). This is the only room that knows libcurl, which is loaded at the first transfer: a
+ * build that needs no network neither needs the library nor pays for it.
  *
  * A server is hostile until TLS says who it is, and then still gives no more than was asked for:
  * sizes are limited, redirects stay within http and https and end after NET_REDIRECTS, credentials
- * go to the host they are for. Nothing is kept here, and no message shows a secret of an URL.
- * Proxies come from the environment (http_proxy, https_proxy, all_proxy, no_proxy), trusted
- * certificates from the system or from the file that SSL_CERT_FILE names.
+ * go to the scheme, host and port they are for. No message shows a secret of an URL. Connections
+ * are kept alive and shared by all threads. Proxies come from the environment (http_proxy,
+ * HTTP_PROXY, https_proxy, all_proxy, no_proxy, and their capitals; this machine's own names are
+ * never asked of one), trusted certificates from the system or from the file that SSL_CERT_FILE
+ * names.
  *
- * Used by: source.  Uses: base.
+ * Used by: source, registry, cmd.  Uses: base.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -22,12 +25,21 @@
 #include "base/str.h"
 
 enum {
-    NET_REDIRECTS = 10,      /* as Go's client, which docker's builder uses */
-    NET_ATTEMPTS = 4,        /* of one request, the first included */
-    NET_CONNECT_S = 30,      /* until a connection stands, TLS included */
-    NET_STALL_S = 60,        /* without a byte, and the transfer is given up */
-    NET_RETRY_AFTER_MAX = 30 /* seconds; a server that wants more of a pause is an error */
+    NET_REDIRECTS = 10, /* as Go's client, which docker's builder uses */
+    NET_ATTEMPTS = 6,   /* of one request, the first included */
+    NET_CONNECT_S = 30, /* until a connection stands, TLS included */
+    NET_STALL_S = 60,   /* with less than this many bytes a second, and the transfer is given up */
+    NET_STALL_BYTES = 100,
+    NET_STALL_SENDING_S = 300, /* the same where a body was sent: the server may have to store it */
+    NET_RETRY_AFTER_MAX = 120  /* seconds; a server that wants more of a pause is an error */
 };
+
+/* net_forbid - from here on every request of this process fails, and the message says that it is
+ * for --offline. */
+void net_forbid(void);
+bool net_forbidden(void);
+
+/* ---- files of web servers ---- */
 
 /* What is asked for. Everything is borrowed for the call. */
 typedef struct NetRequest {
@@ -57,8 +69,8 @@ typedef struct NetReply {
  * net_get - fetch an URL; any thread may call it.
  *
  * A failed connection, a cut or stalled body and the statuses 408, 429 and 5xx are tried again
- * after 0.5, 1 and 2 s, or what Retry-After says. base/cancel.h ends every wait. The body is whole:
- * less than Content-Length announced is a failure.
+ * after net_pause(). base/cancel.h ends every wait. The body is whole: less than Content-Length
+ * announced is a failure.
  *
  * Fails with ERR_NETWORK (status other than 2xx, libcurl's reason, limits; the message names the
  * URL without its secrets), ERR_ENV (libcurl is missing), ERR_STORE (`fd` cannot be written) or
@@ -66,10 +78,114 @@ typedef struct NetReply {
  */
 NODISCARD bool net_get(Arena *a, const NetRequest *req, NetReply *ret, Err *e);
 
+/* ---- any exchange ---- */
+
+/* Whom to trust, and who we are to the server. NULL where nothing is said. */
+typedef struct NetTrust {
+    bool insecure;          /* whatever certificate it shows */
+    const char *ca_pem;     /* certificates trusted besides the system's */
+    const char *cert, *key; /* paths of PEM files that say who we are */
+} NetTrust;
+
+typedef enum NetFlags {
+    NET_GUNZIP = 1 << 0,        /* offer gzip as a way to travel, and unpack it */
+    NET_MAY_DOWNGRADE = 1 << 1, /* a redirect may lead from https to http */
+} NetFlags;
+
+/* A question. Everything is borrowed until the answer is closed. */
+typedef struct NetAsk {
+    const char *method; /* NULL: GET */
+    const char *url;
+    StrList headers; /* "Name: value"; Authorization and Cookie stay with the URL's own origin */
+    const NetTrust *trust; /* NULL: as the system says */
+    unsigned flags;        /* of NetFlags */
+
+    /* The body: `body_size` bytes in memory, or else of the file `body_fd` from `body_at` on. */
+    bool has_body;
+    const void *body;
+    int body_fd;
+    uint64_t body_at, body_size;
+
+    unsigned attempts; /* of net_ask and net_open; 0: NET_ATTEMPTS */
+} NetAsk;
+
+/* An answer's head. In the arena of the call. */
+typedef struct NetAnswer {
+    int status;
+    StrList headers; /* "Name: value" as they came */
+    const char *url; /* what answered, after redirects */
+    int64_t length;  /* of the body; -1: not said */
+} NetAnswer;
+
+/* Why there is no answer. */
+typedef enum NetFault {
+    NET_FAULT_NONE,
+    NET_FAULT_CONNECT, /* nobody is there, or the name is unknown */
+    NET_FAULT_TLS,     /* it does not speak TLS, or a certificate is wrong */
+    NET_FAULT_CUT,     /* the connection broke, or stood still */
+    NET_FAULT_OTHER,   /* limits, a redirect that is refused, our own side */
+} NetFault;
+
+/* net_header - the value of the first header of this name, whatever its case; NULL: none. */
+const char *net_header(const NetAnswer *ans, const char *name);
+
+typedef struct NetStream NetStream;
+
+/*
+ * net_open - ask, and give the answer's head; its body is read with net_read. Free with net_close.
+ *
+ *   ret_fault  NULL, or where to say why there is no answer
+ *
+ * A body to be sent is sent before it returns; nothing of it is kept in memory. Redirects are
+ * followed: 303 by GET, the others with method and body. Passing failures and the statuses 408, 429
+ * and 5xx are tried again, if there are attempts; after the last one the answer is given as it is.
+ * Any status is a success. Any thread may call it; a stream belongs to one at a time.
+ *
+ * Fails as net_get does.
+ */
+NODISCARD bool net_open(Arena *a, const NetAsk *ask, NetStream **ret, NetAnswer *ret_answer,
+                        NetFault *ret_fault, Err *e);
+/* net_read - some bytes of the body, at least one; *ret_n is 0 at its end. A cut body fails. */
+NODISCARD bool net_read(NetStream *s, void *buf, size_t cap, size_t *ret_n, Err *e);
+/* net_close - end it; a body that is not read to its end costs the connection. NULL is fine. */
+void net_close(NetStream *s);
+static inline void scoped_net_stream_done(NetStream **s)
+{
+    net_close(*s);
+}
+
+/*
+ * net_ask - the same for an answer that fits into memory.
+ *
+ *   into  the body is appended; NULL: it is not wanted
+ *   max   its limit in bytes; more is an error
+ */
+NODISCARD bool net_ask(Arena *a, const NetAsk *ask, Buf *into, uint64_t max, NetAnswer *ret,
+                       NetFault *ret_fault, Err *e);
+
+/*
+ * net_pause - wait before an attempt: a random part of 0.2 s doubled with each one, at most 20 s;
+ * or what the last answer's Retry-After said.
+ *
+ *   attempt  how many failed, from 1
+ *   answer   NULL when there was none
+ *   shown    names the request in messages
+ *
+ * Fails with ERR_STEP (cancelled), or with ERR_NETWORK for a pause over NET_RETRY_AFTER_MAX.
+ */
+NODISCARD bool net_pause(unsigned attempt, const NetAnswer *answer, const char *shown, Err *e);
+/* net_passing - whether a status may be another one the next time: 408, 429, 5xx. */
+bool net_passing(int status);
+
 /*
  * net_mask_url - an URL as messages may show it, in the arena: a password, a user name that stands
  * alone and the values of query parameters named like secrets are xxxxx. Any text may be given.
  */
 char *net_mask_url(Arena *a, const char *url);
+/* net_same_origin - whether credentials for one may be shown to the other: scheme, host, port. */
+bool net_same_origin(const char *a, const char *b);
+/* net_resolve_url - what a Location means in the answer of `base`. Source: RFC 3986, section 5.2;
+ * libcurl removes the dots. */
+const char *net_resolve_url(Arena *a, const char *base, const char *ref);
 
 #endif

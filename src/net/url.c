@@ -17,6 +17,78 @@ static size_t host_end(const char *url)
     return start + strcspn(url + start, "/?#");
 }
 
+bool url_split(const char *url, Url *ret)
+{
+    Url u = {.https = strncasecmp(url, "https://", 8) == 0};
+    if (!u.https && strncasecmp(url, "http://", 7) != 0)
+        return false;
+    const char *at = url + (u.https ? 8 : 7), *end = url + host_end(url);
+    for (const char *p = at; p < end; p++)
+        if (*p == '@') /* the last one: a password may hold others */
+            u.user = (Str){at, (size_t)(p - at)};
+    if (u.user.ptr)
+        at = u.user.ptr + u.user.len + 1;
+    const char *colon = memrchr(at, ':', (size_t)(end - at));
+    if (colon && memchr(colon, ']', (size_t)(end - colon)))
+        colon = NULL; /* one of an IPv6 address */
+    u.host = (Str){at, (size_t)((colon ? colon : end) - at)};
+    u.port = u.https ? 443 : 80;
+    u.rest = end;
+    if (colon && colon + 1 < end) {
+        char text[8] = "";
+        uint64_t port;
+        size_t n = (size_t)(end - colon - 1);
+        if (n >= sizeof text)
+            return false;
+        memcpy(text, colon + 1, n);
+        if (!str_u64(text, 65535, &port))
+            return false;
+        u.port = (unsigned)port;
+    }
+    *ret = u;
+    return u.host.len > 0;
+}
+
+bool net_same_origin(const char *a, const char *b)
+{
+    Url x, y;
+    return url_split(a, &x) && url_split(b, &y) && x.https == y.https && x.port == y.port &&
+           x.host.len == y.host.len && !strncasecmp(x.host.ptr, y.host.ptr, x.host.len);
+}
+
+bool url_loopback(const char *url)
+{
+    Url u;
+    if (!url_split(url, &u))
+        return false;
+    return (u.host.len == 9 && !strncasecmp(u.host.ptr, "localhost", 9)) ||
+           (u.host.len > 4 && !memcmp(u.host.ptr, "127.", 4)) || str_eq(u.host, "[::1]");
+}
+
+const char *url_scheme(Arena *a, const char *url)
+{
+    size_t n = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    return n && url[n] == ':' ? arena_strndup(a, url, n) : "";
+}
+
+const char *net_resolve_url(Arena *a, const char *base, const char *ref)
+{
+    size_t host = host_end(base), path = host + strcspn(base + host, "?#");
+    if (!*ref || *ref == '#')
+        return arena_strdup(a, base);
+    if (*url_scheme(a, ref))
+        return arena_strdup(a, ref);
+    if (str_starts(ref, "//"))
+        return arena_printf(a, "%s:%s", url_scheme(a, base), ref);
+    if (*ref == '/')
+        return arena_printf(a, "%.*s%s", (int)host, base, ref);
+    if (*ref == '?')
+        return arena_printf(a, "%.*s%s", (int)path, base, ref);
+    while (path > host && base[path - 1] != '/')
+        path--;
+    return arena_printf(a, "%.*s%s%s", (int)path, base, path > host ? "" : "/", ref);
+}
+
 bool url_to_send(Arena *a, const char *url, const char **ret, Err *e)
 {
     scoped(buf) Buf out = BUF_INIT;

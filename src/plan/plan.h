@@ -25,6 +25,13 @@ typedef struct PlanContext {
     bool tree; /* files to copy from; otherwise an image */
 } PlanContext;
 
+/* What network a command has. */
+typedef enum PlanNet {
+    PLAN_NET_HOST, /* the caller's */
+    PLAN_NET_NONE, /* a loopback interface */
+    PLAN_NET_USER, /* its own, with a way out through a program of the user's: passt */
+} PlanNet;
+
 typedef struct PlanOpts {
     StrList build_args; /* NAME=VALUE; a bare NAME of the command line is resolved by the caller */
     StrList labels;     /* NAME=VALUE, put over the Dockerfile's */
@@ -32,7 +39,7 @@ typedef struct PlanOpts {
     const PlanContext *contexts; /* the last of a name counts */
     size_t ncontext;
     bool any_platform;                       /* to look at, not to build: no platform is refused */
-    bool no_network;                         /* a RUN without a flag of its own has no network */
+    PlanNet network;                         /* of a RUN without a flag of its own */
     bool allow_network_host, allow_insecure; /* docker's entitlements of these names */
 } PlanOpts;
 
@@ -87,7 +94,8 @@ typedef struct PlanRun {
     const char *cwd, *user;
     PlanMount *mounts;
     size_t nmount;
-    bool no_network;
+    PlanNet network;
+    bool insecure;      /* --security=insecure: all the rights that can be given */
     const char *script; /* a here-document that is executed as this file of /dev/pipes; else NULL */
     const char *script_text;
 } PlanRun;

@@ -50,24 +50,23 @@ static bool set_secret(Cursor *c, PlanMount *m)
     return true;
 }
 
-/* Where the mount is seen. */
-static bool set_target(Cursor *c, PlanMount *m)
+/* Where the mount is seen; `nssh` mounts of agents came before it. */
+static bool set_target(Cursor *c, size_t nssh, PlanMount *m)
 {
     Arena *a = c->p->arena;
     const char *target = m->spec.target ? m->spec.target : "";
     const char *cwd = c->st->config.workdir ? c->st->config.workdir : "/";
-    if (m->spec.type == DF_MOUNT_SSH)
-        return !m->spec.required ||
-               mount_fail(c, m, "type=ssh,required: no agent is forwarded to steps yet");
     if (m->spec.type == DF_MOUNT_SECRET && !m->spec.target)
         return true;
+    if (m->spec.type == DF_MOUNT_SSH && !*target)
+        target = arena_printf(a, "/run/buildkit/ssh_agent.%zu", nssh);
     m->target = path_join(a, cwd, target);
     if (!strcmp(m->target, "/"))
         return mount_fail(c, m, arena_printf(a, "invalid mount target \"%s\"", m->target));
     return true;
 }
 
-static bool set_mount(Cursor *c, const DfWord *text, const StageDep *dep, PlanMount *m)
+static bool set_mount(Cursor *c, const DfWord *text, const StageDep *dep, size_t nssh, PlanMount *m)
 {
     Planner *p = c->p;
     DfScope scope = {.arena = p->arena, .env = &c->st->env, .escape = p->file->escape};
@@ -77,7 +76,12 @@ static bool set_mount(Cursor *c, const DfWord *text, const StageDep *dep, PlanMo
         return df_err(p->file, &text->src, p->e, "RUN --mount: %s", why.msg);
     if (m->spec.type == DF_MOUNT_SECRET && !set_secret(c, m))
         return false;
-    if (!set_target(c, m))
+    if (m->spec.type == DF_MOUNT_SSH) {
+        if (m->spec.source && *m->spec.source)
+            return mount_fail(c, m, "ssh does not support source");
+        m->spec.id = m->spec.id ? m->spec.id : "default";
+    }
+    if (!set_target(c, nssh, m))
         return false;
     if (m->spec.type == DF_MOUNT_CACHE && !m->spec.id)
         m->spec.id = path_clean(p->arena, m->spec.target ? m->spec.target : "");
@@ -97,10 +101,12 @@ static bool set_mounts(Cursor *c, PlanRun *run, uint32_t **ret_inputs)
     const DfWords *w = &c->in->u.command.mounts;
     run->mounts = NEW_N(c->p->arena, PlanMount, w->n);
     uint32_t *inputs = NEW_N(c->p->arena, uint32_t, w->n);
+    size_t nssh = 0;
     for (size_t i = 0; i < w->n; i++) {
         PlanMount *m = &run->mounts[run->nmount++];
-        if (!set_mount(c, &w->v[i], &c->deps[i], m))
+        if (!set_mount(c, &w->v[i], &c->deps[i], nssh, m))
             return false;
+        nssh += m->spec.type == DF_MOUNT_SSH;
         inputs[i] = m->source.origin == PLAN_STEP ? m->source.index : (uint32_t)STEP_NONE;
     }
     *ret_inputs = inputs;
@@ -116,8 +122,20 @@ static bool set_network(Cursor *c, PlanRun *run)
         return df_err(c->p->file, &c->in->src, c->p->e,
                       "RUN --network=host: network.host is not allowed: a step without the flag "
                       "uses the machine's network already; '--allow network.host' lets it through");
-    run->no_network =
-        asked && strcmp(asked, "default") != 0 ? !strcmp(asked, "none") : o->no_network;
+    run->network = !asked || !strcmp(asked, "default") ? o->network
+                   : !strcmp(asked, "none")            ? PLAN_NET_NONE
+                                                       : PLAN_NET_HOST;
+    return true;
+}
+
+static bool set_security(Cursor *c, PlanRun *run)
+{
+    const char *asked = c->in->u.command.security;
+    run->insecure = asked && !strcmp(asked, "insecure");
+    if (run->insecure && !c->p->opts->allow_insecure)
+        return df_err(c->p->file, &c->in->src, c->p->e,
+                      "RUN --security=insecure: security.insecure is not allowed: '--allow "
+                      "security.insecure' lets this step have the machine's rights");
     return true;
 }
 
@@ -134,10 +152,6 @@ bool plan_run(Cursor *c)
     PlanRun *run = &s.u.run;
     if (!argv.n)
         return df_err(p->file, &c->in->src, p->e, "RUN in its exec form needs a program");
-    if (in->security && !strcmp(in->security, "insecure"))
-        return df_err(p->file, &c->in->src, p->e,
-                      "RUN --security=insecure: security.insecure is not allowed: lighter gives no "
-                      "step more rights than docker's default");
     if (in->script) {
         run->script = arena_printf(a, "/dev/pipes/%s", in->script);
         run->script_text = in->argv.v[0];
@@ -147,7 +161,7 @@ bool plan_run(Cursor *c)
     run->env = strlist_copy(a, &st->env);
     run->cwd = st->config.workdir ? st->config.workdir : "/";
     run->user = st->config.user ? st->config.user : "";
-    if (!set_network(c, run) || !set_mounts(c, run, &inputs))
+    if (!set_network(c, run) || !set_security(c, run) || !set_mounts(c, run, &inputs))
         return false;
     st->last = planner_add(p, s, st->last, inputs, run->nmount);
     planner_history(p, st,

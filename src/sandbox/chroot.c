@@ -17,6 +17,7 @@ typedef struct Keeper {
     Places places;
     sigset_t signals;
     int signalfd;
+    int terminal; /* the command's; -1: none */
     pid_t command;
     bool ended;
     int status;
@@ -123,7 +124,7 @@ static void end_all(Keeper *k)
 
 /* ---- the command ---- */
 
-static _Noreturn void command_main(Keeper *k)
+static _Noreturn void copied_main(Keeper *k)
 {
     Err e = ERR_INIT, made = ERR_INIT;
     int out = -1;
@@ -133,17 +134,11 @@ static _Noreturn void command_main(Keeper *k)
         err_errno(&e, ERR_ENV, "enter the step's root");
     if (out >= 0 && (dup2(out, 1) < 0 || dup2(out, 2) < 0))
         err_errno(&e, ERR_ENV, "dup");
-    (void)fcntl(FD_STATUS, F_SETFD, FD_CLOEXEC);
     close(FD_SPEC);
-    (void)syscall(SYS_close_range, FD_STORE, ~0U, 0);
-    (void)setsid();
     if (!e.kind && !fs_mkdirs(AT_FDCWD, k->spec->cwd, &made)) {
         /* a file in the way: the command's chdir says so */
     }
-    if (!e.kind)
-        sandbox_exec(k->a, k->spec, &e);
-    report(REPORT_ERROR, (int)e.kind, e.msg);
-    _exit(127);
+    command_main(k->a, k->spec, k->terminal, &e);
 }
 
 static void pass_output(const Keeper *k)
@@ -186,9 +181,13 @@ static void watch_command(Keeper *k)
 
 static bool run_command(Keeper *k, Err *e)
 {
+    if (!command_terminal(k->spec, &k->terminal, e))
+        return false;
     k->command = fork();
     if (k->command == 0)
-        command_main(k);
+        copied_main(k);
+    if (k->terminal >= 0)
+        close(k->terminal);
     if (k->command < 0)
         return err_errno(e, ERR_ENV, "fork");
     watch_command(k);
@@ -198,10 +197,19 @@ static bool run_command(Keeper *k, Err *e)
 static bool take_charge(Keeper *k, Err *e)
 {
     static const int SIGNALS[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-    if (k->spec->net == SANDBOX_NET_NONE)
+    if (k->spec->net != SANDBOX_NET_HOST)
         return err_set(e, ERR_ENV,
-                       "--network=none needs a network namespace, which mode chroot does without: "
-                       "'lighter doctor' says what gives a better mode");
+                       "--network=%s needs a network namespace, which mode chroot does without: "
+                       "'lighter doctor' says what gives a better mode",
+                       k->spec->net == SANDBOX_NET_NONE ? "none" : "passt");
+    if (k->spec->readonly)
+        return err_set(e, ERR_ENV,
+                       "--read-only: in mode chroot a root that can be changed by nobody cannot be "
+                       "made: 'lighter doctor' says what gives a better mode");
+    if (k->spec->insecure)
+        return err_set(e, ERR_ENV,
+                       "--security=insecure: mode chroot has no more rights to give than its steps "
+                       "have: 'lighter doctor' says what gives a better mode");
     if (k->spec->shape.shm_size)
         return err_set(e, ERR_ENV,
                        "--shm-size needs a mount of its own, which mode chroot does without: "

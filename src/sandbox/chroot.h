@@ -2,7 +2,7 @@
  * sandbox/chroot.h - a step in a copied root, without namespaces and mounts. Private to the
  * sandbox.
  *
- *   lighter ── exec self ──> keeper ── fork ──> the command, in its root
+ *   launcher ── fork ──> keeper ── fork ──> the command, in its root
  *
  * The keeper stays outside: it puts things into the root before the command starts, is the parent
  * of every process of the step that loses its own, ends them all, and takes away what it put there.
@@ -33,7 +33,7 @@ bool chroot_userns_works(void);
 /* ---- rights ---- */
 
 bool rights_have_cap(int cap);
-NODISCARD bool rights_drop_bounding(Err *e);
+NODISCARD bool rights_drop_bounding(const SandboxSpec *spec, Err *e);
 NODISCARD bool rights_filter_calls(Err *e);
 
 /*
@@ -44,7 +44,7 @@ NODISCARD bool rights_filter_calls(Err *e);
  * Root gets Landlock's rules and the seccomp filter, under no_new_privs where CAP_SYS_ADMIN is
  * missing. Others lose CAP_SYS_CHROOT for good instead: no_new_privs would break their sudo.
  */
-NODISCARD bool chroot_wall(bool root, Err *e);
+NODISCARD bool chroot_wall(const SandboxSpec *spec, bool root, Err *e);
 
 /*
  * chroot_env - variables for programs that find themselves by /proc/self/exe: GOROOT, where PATH

@@ -11,6 +11,7 @@
 #include <sys/sysmacros.h>
 
 #include "sandbox/chroot.h"
+#include "sandbox/relay.h"
 
 /* ---- watched directories ---- */
 
@@ -129,7 +130,8 @@ static bool put(Places *p, Place x, const char *target, bool system, Err *e)
                        x.is_dir ? "directory" : "file", target);
     x.name = arena_strdup(p->a, name);
     x.parent = -1;
-    if (swap_in(p, &x, made, e))
+    /* What every step has is below the image in other modes, so no step leaves a trace of it. */
+    if (swap_in(p, &x, made && !system, e))
         return true;
     if (x.parent >= 0)
         close(x.parent);
@@ -284,7 +286,7 @@ static bool put_files(Places *p, Err *e)
     Err ignored = ERR_INIT;
     const char *hosts = arena_printf(p->a, "%s/hosts", p->spec->scratch),
                *names = arena_printf(p->a, "%s/resolv.conf", p->spec->scratch);
-    spec_hosts(p->spec, &text);
+    spec_hosts(p->spec->hostname, &p->spec->shape, &text);
     if (!fs_read_file(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &resolv, &ignored))
         buf_done(&resolv); /* a host without name service: the step gets an empty file */
     return fs_write_file(AT_FDCWD, hosts, text.ptr, text.len, e) &&
@@ -399,6 +401,9 @@ static bool put_mount(Places *p, const SandboxMount *m, size_t i, Err *e)
         return put_tmpfs(p, target, i, e);
     case SANDBOX_FILE:
         return put_file(p, m, target, i, e);
+    case SANDBOX_SOCKET:
+        return put(p, (Place){.source = relay_socket(p->a, p->spec, i), .lock = -1}, target, false,
+                   e);
     case SANDBOX_OVERLAY:
         break;
     }

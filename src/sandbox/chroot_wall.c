@@ -154,13 +154,13 @@ static bool landlock(Err *e)
     return true;
 }
 
-bool chroot_wall(bool root, Err *e)
+bool chroot_wall(const SandboxSpec *spec, bool root, Err *e)
 {
     bool admin = rights_have_cap(CAP_SYS_ADMIN);
     if (root && !admin && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(e, ERR_ENV, "set no_new_privs");
     if (rights_have_cap(CAP_SETPCAP)) {
-        if (!rights_drop_bounding(e))
+        if (!rights_drop_bounding(spec, e))
             return false;
         if (!root && prctl(PR_CAPBSET_DROP, CAP_SYS_CHROOT, 0, 0, 0) < 0)
             return err_errno(e, ERR_ENV, "drop CAP_SYS_CHROOT");

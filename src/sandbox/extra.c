@@ -9,6 +9,7 @@
 
 #include "base/owner.h"
 #include "sandbox/mount.h"
+#include "sandbox/relay.h"
 #include "sandbox/single.h"
 
 typedef struct Extra {
@@ -222,6 +223,8 @@ static bool mount_one(const Extra *x, Err *e)
         return mount_tmpfs(x, e);
     case SANDBOX_FILE:
         return mount_file(x, e);
+    case SANDBOX_SOCKET:
+        return mount_from(x, relay_socket(x->a, x->spec, x->number), e);
     }
     return err_set(e, ERR_ENV, "the step's description is damaged");
 }

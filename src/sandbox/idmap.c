@@ -17,6 +17,16 @@
 
 enum { SUBID_MAX_SIZE = 4 << 20, MIN_RANGE = 1000 };
 
+bool rights_real_root(void)
+{
+    scoped(buf) Buf map = BUF_INIT;
+    Err ignored = ERR_INIT;
+    unsigned inside = 1, outside = 1, count = 0;
+    return geteuid() == 0 && fs_read_file(AT_FDCWD, "/proc/self/uid_map", 4096, &map, &ignored) &&
+           sscanf(buf_str(&map), "%u %u %u", &inside, &outside, &count) == 3 && !inside &&
+           !outside && count == UINT32_MAX;
+}
+
 bool rights_have_cap(int cap)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -59,15 +69,28 @@ static bool find_range(Arena *a, const char *file, const char *name, SubRange *r
     return ret->count >= MIN_RANGE;
 }
 
-static bool in_path(const char *program)
+static bool executable(const char *dir, size_t n, const char *program,
+                       char path[static PROGRAM_PATH_MAX])
+{
+    return n &&
+           snprintf(path, PROGRAM_PATH_MAX, "%.*s/%s", (int)n, dir, program) < PROGRAM_PATH_MAX &&
+           access(path, X_OK) == 0;
+}
+
+bool program_find(const char *program, char path[static PROGRAM_PATH_MAX])
 {
     static const char *const DIRS[] = {"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/sbin"};
-    char path[128];
-    for (size_t i = 0; i < NELEM(DIRS); i++) {
-        (void)snprintf(path, sizeof path, "%s/%s", DIRS[i], program);
-        if (access(path, X_OK) == 0)
+    const char *list = getenv("PATH");
+    for (const char *p = list ? list : ""; *p;) {
+        size_t n = strcspn(p, ":");
+        if (executable(p, n, program, path))
             return true;
+        p += n;
+        p += *p == ':';
     }
+    for (size_t i = 0; i < NELEM(DIRS); i++)
+        if (executable(DIRS[i], strlen(DIRS[i]), program, path))
+            return true;
     return false;
 }
 
@@ -83,12 +106,13 @@ static bool rootless_host(SandboxHost *h, Err *e)
 {
     scoped(arena) Arena a = {0};
     const char *name = user_name(&a);
+    char path[PROGRAM_PATH_MAX];
     h->mode = MODE_ROOTLESS;
     if (!userns_allowed())
         return err_set(e, ERR_ENV,
                        "mode rootless: user namespaces are switched off; as root: sysctl -w "
                        "user.max_user_namespaces=10000");
-    if (!in_path("newuidmap") || !in_path("newgidmap"))
+    if (!program_find("newuidmap", path) || !program_find("newgidmap", path))
         return err_set(
             e, ERR_ENV,
             "mode rootless: newuidmap and newgidmap are missing; as root: apt-get install uidmap");
@@ -104,7 +128,7 @@ static bool rootless_host(SandboxHost *h, Err *e)
 
 bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
 {
-    SandboxHost h = {.mode = MODE_ROOT};
+    SandboxHost h = {.mode = MODE_ROOT, .nested = !rights_real_root()};
     bool any = !strcmp(isolation, "auto");
     bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
     bool single = !strcmp(isolation, "single");
@@ -135,10 +159,15 @@ bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
     return true;
 }
 
+bool sandbox_in_userns(const SandboxHost *h)
+{
+    return h->mode != MODE_ROOT || h->nested;
+}
+
 char *sandbox_owners(Arena *a, const SandboxHost *h)
 {
-    if (h->mode == MODE_ROOT)
-        return arena_strdup(a, "root");
+    if (h->mode == MODE_ROOT) /* which ids those are outside may differ from pod to pod */
+        return arena_strdup(a, h->nested ? "root of a user namespace" : "root");
     if (h->mode == MODE_CHROOT) /* real owners too, but other marks of opaque directories */
         return arena_strdup(a, "chroot");
     if (h->mode == MODE_SINGLE)
@@ -150,14 +179,15 @@ char *sandbox_owners(Arena *a, const SandboxHost *h)
 /* Run newuidmap or newgidmap on `pid`: our own id to 0, the range to 1 and up. */
 static pid_t start_map(const char *program, pid_t pid, unsigned own, SubRange r)
 {
-    char p[16], o[16], s[16], c[16];
+    char p[16], o[16], s[16], c[16], path[PROGRAM_PATH_MAX];
     (void)snprintf(p, sizeof p, "%d", (int)pid);
     (void)snprintf(o, sizeof o, "%u", own);
     (void)snprintf(s, sizeof s, "%u", r.start);
     (void)snprintf(c, sizeof c, "%u", r.count);
     pid_t child = fork();
     if (child == 0) {
-        execlp(program, program, p, "0", o, "1", "1", s, c, (char *)NULL);
+        if (program_find(program, path))
+            execl(path, program, p, "0", o, "1", "1", s, c, (char *)NULL);
         _exit(127);
     }
     return child;

@@ -7,6 +7,7 @@
 #include "sandbox/mount.h"
 
 #include "base/owner.h"
+#include "sandbox/usernet.h"
 
 /* ---- what every sandbox has ---- */
 
@@ -54,39 +55,96 @@ static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
  */
 static bool mount_sys(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    const unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    const uint64_t attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     Err ignored = ERR_INIT;
-    if (spec->net == SANDBOX_NET_NONE && mount_new(r, "sysfs", "/sys", flags, NULL, &ignored))
+    if (spec->net != SANDBOX_NET_HOST &&
+        mount_new(r, "sysfs", "/sys", flags | (spec->insecure ? 0 : MS_RDONLY), NULL, &ignored))
         return true;
     return mount_bind(r, "/sys", "/sys", spec->in_userns,
-                      MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-                      e);
+                      attrs | (spec->insecure ? 0 : MOUNT_ATTR_RDONLY), e);
+}
+
+/*
+ * What docker's builder gives to an insecure step besides; a device that the machine lacks is
+ * lacking here too.
+ */
+static bool mount_devices(const Root *r, Err *e)
+{
+    static const char *const DEVICES[] = {"/dev/kmsg", "/dev/cuse",    "/dev/fuse",
+                                          "/dev/kvm",  "/dev/net/tun", "/dev/loop-control"};
+    char loop[24];
+    for (size_t i = 0; i < NELEM(DEVICES); i++)
+        if (access(DEVICES[i], F_OK) == 0 && !mount_bind(r, DEVICES[i], DEVICES[i], false, 0, e))
+            return false;
+    for (int i = 0;; i++) {
+        (void)snprintf(loop, sizeof loop, "/dev/loop%d", i);
+        if (access(loop, F_OK) < 0)
+            return true;
+        if (!mount_bind(r, loop, loop, false, 0, e))
+            return false;
+    }
+}
+
+/*
+ * The kernel refuses a user namespace a fresh /proc where a container's runtime has masked parts of
+ * the one there is. That one, with its masks, has the processes of the container; a process of the
+ * step finds itself in it all the same.
+ */
+static bool mount_proc(const SandboxSpec *spec, const Root *r, Err *e)
+{
+    const uint64_t attrs = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NODEV;
+    Err ignored = ERR_INIT;
+    if (mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
+        return true;
+    if (!spec->in_userns || !mount_bind(r, "/proc", "/proc", true, attrs, &ignored))
+        return false;
+    *e = (Err)ERR_INIT;
+    return true;
 }
 
 static bool mount_system(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    if (!mount_new(r, "proc", "/proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL, e))
-        return err_wrap(e, "a fresh /proc (in a container, its runtime must leave /proc unmasked)");
-    return mount_dev(spec, r, e) && mount_sys(spec, r, e);
+    if (!mount_proc(spec, r, e))
+        return false;
+    return mount_dev(spec, r, e) && (!spec->insecure || mount_devices(r, e)) &&
+           mount_sys(spec, r, e);
+}
+
+/* The file to show as /etc/hosts, in the arena; NULL on failure. */
+static const char *hosts_file(Arena *a, const SandboxSpec *spec, Err *e)
+{
+    scoped(buf) Buf hosts = BUF_INIT;
+    const char *path = arena_printf(a, "%s/hosts", *spec->points ? spec->points : spec->scratch);
+    if (*spec->points)
+        return path;
+    spec_hosts(spec->hostname, &spec->shape, &hosts);
+    return fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ? path : NULL;
+}
+
+/* A host without name service gives the step an empty file. */
+static bool write_resolv(const char *path, Err *e)
+{
+    scoped(buf) Buf theirs = BUF_INIT, ours = BUF_INIT;
+    Err ignored = ERR_INIT;
+    if (fs_read_file(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &theirs, &ignored))
+        usernet_resolv(buf_str(&theirs), &ours);
+    return fs_write_file(AT_FDCWD, path, buf_str(&ours), ours.len, e);
 }
 
 /* Name resolution is the caller's, hosts are the sandbox's own; both are mounted over, never in the
  * layer. */
-static bool mount_files(const SandboxSpec *spec, const Root *r, Err *e)
+static bool mount_files(Arena *a, const SandboxSpec *spec, const Root *r, Err *e)
 {
-    char path[4200];
-    scoped(buf) Buf hosts = BUF_INIT;
-    spec_hosts(spec, &hosts);
-    (void)snprintf(path, sizeof path, "%s/hosts", spec->scratch);
-    if (!fs_write_file(AT_FDCWD, path, hosts.ptr, hosts.len, e) ||
-        !mount_bind(r, path, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
+    const char *hosts = hosts_file(a, spec, e);
+    if (!hosts || !mount_bind(r, hosts, "/etc/hosts", false, MOUNT_ATTR_RDONLY, e))
         return false;
-    const char *resolv = "/etc/resolv.conf";
-    if (access(resolv, R_OK) < 0) { /* a host without name service: the step gets an empty file */
-        (void)snprintf(path, sizeof path, "%s/resolv.conf", spec->scratch);
-        if (!fs_write_file(AT_FDCWD, path, "", 0, e))
+    const char *resolv = "/etc/resolv.conf",
+               *own = arena_printf(a, "%s/resolv.conf", spec->scratch);
+    if (spec->net == SANDBOX_NET_USER || access(resolv, R_OK) < 0) {
+        if (!write_resolv(own, e))
             return false;
-        resolv = path;
+        resolv = own;
     }
     return mount_bind(r, resolv, "/etc/resolv.conf", false, MOUNT_ATTR_RDONLY, e);
 }
@@ -130,6 +188,13 @@ static bool hide(Err *e)
     return true;
 }
 
+static bool protect_root(const Root *r, Err *e)
+{
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    return sys_mount_setattr(r->fd, 0, &attr) == 0 ||
+           err_errno(e, ERR_ENV, "make the root read-only");
+}
+
 static bool enter_root(const Root *r, Err *e)
 {
     if (fchdir(r->fd) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 ||
@@ -146,6 +211,8 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
          *root = arena_printf(a, "%s/root", spec->scratch);
     StrList lowers = strlist_copy(a, &spec->lowers);
 
+    if (*spec->points)
+        strlist_add(a, &lowers, arena_printf(a, "%s/root", spec->points));
     if (mount("", "/", NULL, MS_PRIVATE | MS_REC, NULL) < 0)
         return err_errno(e, ERR_ENV, "make mounts private");
     if (mkdir(work, 0700) < 0 || mkdir(root, 0700) < 0)
@@ -161,6 +228,7 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
         return false;
     if (!root_open(root, &r, e))
         return false;
-    return mount_system(spec, &r, e) && mount_files(spec, &r, e) && mount_extras(a, spec, &r, e) &&
-           enter_root(&r, e) && hide(e);
+    return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
+           mount_extras(a, spec, &r, e) && (!spec->readonly || protect_root(&r, e)) &&
+           enter_root(&r, e) && (spec->insecure || hide(e));
 }

@@ -39,6 +39,9 @@ typedef struct Overlay {
     bool userxattr; /* what a user namespace needs */
 } Overlay;
 
+/* overlay_by_fsconfig - the same, not attached yet, where the kernel takes one layer a call (6.5).
+ * A descriptor, or -1: the kernel does not, which it may tell at the end only. */
+int overlay_by_fsconfig(const Overlay *o);
 /* overlay_mount - mount an overlay on the directory `target`. */
 NODISCARD bool overlay_mount(const Overlay *o, const char *target, Err *e);
 

@@ -22,7 +22,7 @@ static int sys_fsmount(int fd)
 
 /* The new mount interface takes one directory a call, so there is no limit on their names together
  * (6.5). */
-static int overlay_by_fsconfig(const Overlay *o)
+int overlay_by_fsconfig(const Overlay *o)
 {
     static const char *const FLAGS[][2] = {
         {"redirect_dir", "nofollow"}, {"metacopy", "off"}, {"index", "off"}};

@@ -100,7 +100,9 @@ static bool try_root(const Probe *p, Err *e)
     (void)p;
     if (geteuid() != 0)
         return err_set(e, ERR_ENV, "uid %u", (unsigned)geteuid());
-    return own_mounts(e) && mount_tmpfs(e);
+    if (!own_mounts(e) || !mount_tmpfs(e))
+        return false;
+    return rights_real_root() || found(e, "of a user namespace that was made for it");
 }
 
 static bool write_map(const char *file, const char *text, Err *e)
@@ -160,24 +162,10 @@ static bool try_sysctls(const Probe *p, Err *e)
 
 /* ---- ids ---- */
 
-static bool in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    for (const char *p = path ? path : ""; *p;) {
-        char file[4096];
-        size_t n = strcspn(p, ":");
-        (void)snprintf(file, sizeof file, "%.*s/%s", (int)n, p, program);
-        if (n && access(file, X_OK) == 0)
-            return true;
-        p += n;
-        p += *p == ':';
-    }
-    return false;
-}
-
 static bool has_program(const char *name, Err *e)
 {
-    return in_path(name) || err_set(e, ERR_ENV, "%s is not in PATH", name);
+    char path[PROGRAM_PATH_MAX];
+    return program_find(name, path) || err_set(e, ERR_ENV, "%s is not in PATH", name);
 }
 
 static bool try_newuidmap(const Probe *p, Err *e)
@@ -238,7 +226,7 @@ static bool mount_overlay(const Probe *p, bool userns, Err *e)
 
 static bool try_overlay(const Probe *p, Err *e)
 {
-    return make_dirs(e) && mount_overlay(p, false, e);
+    return make_dirs(e) && mount_overlay(p, !rights_real_root(), e);
 }
 
 static bool try_overlay_userns(const Probe *p, Err *e)
@@ -246,16 +234,41 @@ static bool try_overlay_userns(const Probe *p, Err *e)
     return make_dirs(e) && enter_userns(p, e) && mount_overlay(p, true, e);
 }
 
+/* Without it a step sees the processes of the container that it runs in. */
+static bool try_proc(const Probe *p, Err *e)
+{
+    int status = 1;
+    if (unshare(CLONE_NEWNS | CLONE_NEWPID) < 0 &&
+        !(enter_userns(p, e) && unshare(CLONE_NEWNS | CLONE_NEWPID) == 0))
+        return e->kind ? false : err_errno(e, ERR_ENV, "unshare a pid namespace");
+    pid_t child = fork();
+    if (child == 0)
+        _exit(mount("", "/", NULL, MS_PRIVATE | MS_REC, NULL) == 0 &&
+                      mount("proc", p->dir, "proc", MS_NOSUID | MS_NOEXEC | MS_NODEV, NULL) == 0
+                  ? 0
+                  : 1);
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return status == 0 || err_set(e, ERR_ENV,
+                                  "masked by the container's runtime, so steps see its processes "
+                                  "(procMount: Unmasked, --security-opt systempaths=unconfined)");
+}
+
 static bool try_lowerdir_plus(const Probe *p, Err *e)
 {
-    if (mkdir("lower", 0755) < 0)
-        return err_errno(e, ERR_ENV, "create 'lower'");
-    if (unshare(CLONE_NEWNS) < 0 && !(enter_userns(p, e) && own_mounts(e)))
+    StrList lowers = {0};
+    strlist_add(p->a, &lowers, "lower");
+    strlist_add(p->a, &lowers, "upper");
+    Overlay o = {.lowers = &lowers};
+    if (!make_dirs(e))
         return false;
-    scoped(fd) int fs = (int)syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC);
-    return (fs >= 0 &&
-            syscall(SYS_fsconfig, fs, FSCONFIG_SET_STRING, "lowerdir+", "lower", 0) == 0) ||
-           err_errno(e, ERR_ENV, "fsconfig");
+    if (unshare(CLONE_NEWNS) < 0) {
+        if (!enter_userns(p, e) || !own_mounts(e))
+            return false;
+        o.userxattr = true;
+    }
+    scoped(fd) int fd = overlay_by_fsconfig(&o);
+    return fd >= 0 || err_set(e, ERR_ENV, "one mount takes all, in a page of options");
 }
 
 static bool try_reflink(const Probe *p, Err *e)
@@ -360,7 +373,7 @@ static bool try_git(const Probe *p, Err *e)
 static bool try_passt(const Probe *p, Err *e)
 {
     (void)p;
-    return has_program("passt", e);
+    return has_program("pasta", e);
 }
 
 void sandbox_probe(Arena *a, const char *dir, SandboxFacts *ret)
@@ -376,6 +389,7 @@ void sandbox_probe(Arena *a, const char *dir, SandboxFacts *ret)
         {"newuidmap", "newuidmap and newgidmap", try_newuidmap},
         {"rootless", "a user namespace with the ranges of /etc/subuid", try_rootless},
         {"overlay-userns", "overlay mounts in a user namespace", try_overlay_userns},
+        {"proc", "a fresh /proc for every step", try_proc},
         {"lowerdir-plus", "overlay layers one by one (lowerdir+)", try_lowerdir_plus},
         {"seccomp-notify", "answering system calls (seccomp user notification)", try_notify},
         {"chroot", "chroot(2) and the capabilities of a plain container", try_chroot},

@@ -4,28 +4,47 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "sandbox/cgroup.h"
 #include "sandbox/chroot.h"
+#include "sandbox/relay.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
-
-extern char **environ;
+#include "sandbox/terminal.h"
+#include "sandbox/usernet.h"
 
 /* The parent's ends of one running sandbox. */
 typedef struct Running {
     pid_t pid;
-    int output, status; /* pipes; output is -1 when the caller's own stdout is used */
+    int output, status; /* output is -1 when the caller's own stdout is used */
     bool got_exit, got_error;
     int wait_status;
     bool cancelled;
     const SandboxSpec *spec;
     const SandboxOutput *out;
+    Relay *relay;
+    Cgroup cgroup;
+    Terminal terminal;
+    int network; /* what passt says; -1: there is none */
+    pid_t network_pid;
+    Buf said;
     Err *e;
 } Running;
+
+/* The status socket carries whole records. */
+static bool status_pair(int *ret_ours, int *ret_theirs, Err *e)
+{
+    int p[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, p) < 0)
+        return err_errno(e, ERR_ENV, "socketpair");
+    *ret_ours = p[0];
+    *ret_theirs = p[1];
+    return true;
+}
 
 static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
 {
@@ -37,51 +56,65 @@ static bool pipe_pair(int *ret_read, int *ret_write, Err *e)
     return true;
 }
 
-/* A copy above the child's fixed numbers, so that no dup2 there can overwrite one that is still to
- * be moved. */
-static bool lift(int fd, int *ret, Err *e)
-{
-    *ret = fcntl(fd, F_DUPFD_CLOEXEC, FD_NFIXED);
-    return *ret >= 0 || err_errno(e, ERR_ENV, "dup");
-}
-
-static bool spawn(Running *r, int specfd, int status, int output, int storefd)
-{
-    char *const argv[] = {"lighter", SANDBOX_CHILD_WORD, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    sigset_t none;
-    posix_spawn_file_actions_init(&fa);
-    posix_spawnattr_init(&at);
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&at, &none);
-    /*
-     * A session of its own: no terminal to control, so that a program of the image cannot type into
-     * the caller's shell (TIOCSTI).
-     */
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-    if (!r->spec->interactive)
-        posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    if (output >= 0) {
-        posix_spawn_file_actions_adddup2(&fa, output, 1);
-        posix_spawn_file_actions_adddup2(&fa, output, 2);
-    }
-    posix_spawn_file_actions_adddup2(&fa, specfd, FD_SPEC);
-    posix_spawn_file_actions_adddup2(&fa, status, FD_STATUS);
-    posix_spawn_file_actions_adddup2(&fa, storefd, FD_STORE);
-    int rc = posix_spawn(&r->pid, "/proc/self/exe", &fa, &at, argv, environ);
-    posix_spawn_file_actions_destroy(&fa);
-    posix_spawnattr_destroy(&at);
-    errno = rc;
-    return rc == 0 || err_errno(r->e, ERR_ENV, "start the sandbox");
-}
-
 static bool start(Running *r, int specfd, int status, int output)
 {
-    scoped(fd) int spec_up = -1, status_up = -1, store_up = -1;
-    return lift(specfd, &spec_up, r->e) && lift(status, &status_up, r->e) &&
-           lift(r->spec->storefd, &store_up, r->e) &&
-           spawn(r, spec_up, status_up, output, store_up);
+    const int fds[NLAUNCH_FD] = {[LAUNCH_OUTPUT] = output,
+                                 [LAUNCH_SPEC] = specfd,
+                                 [LAUNCH_STATUS] = status,
+                                 [LAUNCH_STORE] = r->spec->storefd,
+                                 [LAUNCH_CGROUP] = r->cgroup.fd};
+    LaunchOrder o = {.callers_stdin = r->spec->interactive && !r->spec->no_input && !r->spec->tty,
+                     .namespaces = launch_namespaces(r->spec)};
+    return launch(&o, fds, &r->pid, r->e);
+}
+
+/* ---- the step's network ---- */
+
+/* The first process has its network namespace from birth; what it is connected by comes after. */
+static bool start_network(Running *r)
+{
+    int raw = -1, theirs = -1;
+    if (r->spec->net != SANDBOX_NET_USER)
+        return true;
+    if (!pipe_pair(&raw, &theirs, r->e))
+        return false;
+    r->network = raw;
+    const int fds[NLAUNCH_FD] = {
+        [LAUNCH_OUTPUT] = theirs, [LAUNCH_SPEC] = -1,   [LAUNCH_STATUS] = -1,
+        [LAUNCH_STORE] = -1,      [LAUNCH_CGROUP] = -1,
+    };
+    LaunchOrder o = {.network_of = r->pid};
+    bool ok = launch(&o, fds, &r->network_pid, r->e);
+    close(theirs);
+    return ok;
+}
+
+/* What passt says is said only if it ends before the step does. */
+static void take_network(Running *r, struct pollfd *p)
+{
+    char block[1024];
+    ssize_t n = read(p->fd, block, sizeof block);
+    if (n > 0 && r->said.len < ERR_MSG_MAX)
+        buf_add(&r->said, block, (size_t)n);
+    if (n > 0 || (n < 0 && errno == EINTR))
+        return;
+    p->fd = -1;
+    if (!r->got_exit && !r->got_error && !r->cancelled)
+        r->got_error = !usernet_fail(buf_str(&r->said), r->e);
+    kill(r->pid, SIGKILL);
+}
+
+static void end_network(Running *r)
+{
+    int status;
+    if (r->network >= 0)
+        close(r->network);
+    if (r->network_pid > 0) {
+        kill(r->network_pid, SIGTERM);
+        while (waitpid(r->network_pid, &status, 0) < 0 && errno == EINTR) {
+        }
+    }
+    buf_done(&r->said);
 }
 
 typedef struct Stub {
@@ -111,6 +144,8 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         if (r->spec->own)
             strlist_add(r->spec->own_arena, r->spec->own, rep->text);
         break;
+    case REPORT_TTY: /* its descriptor is what counts */
+        break;
     case REPORT_EXIT:
         r->got_exit = true;
         r->wait_status = rep->number;
@@ -118,70 +153,122 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
     }
 }
 
-/* Read until both pipes are closed, which is when the last process of the step is gone. */
-static void pump(Running *r, Stubs *stubs)
+static void take_cancel(Running *r, struct pollfd *p)
+{
+    if (r->spec->interactive) {
+        uint64_t count;
+        (void)!read(p->fd, &count, sizeof count);
+        kill(r->pid, cancel_signal());
+        return;
+    }
+    kill(r->pid, r->spec->copied ? CHROOT_END : SIGKILL);
+    r->cancelled = true;
+    p->fd = -1;
+}
+
+static void take_output(Running *r, struct pollfd *p)
 {
     char block[32 << 10];
-    struct pollfd p[3] = {{r->output, POLLIN, 0}, {r->status, POLLIN, 0}, {cancel_fd(), POLLIN, 0}};
-    while (p[0].fd >= 0 || p[1].fd >= 0) {
-        if (poll(p, 3, -1) < 0 && errno != EINTR)
-            break;
-        if (p[2].fd >= 0 && p[2].revents && r->spec->interactive) {
-            uint64_t count;
-            (void)!read(p[2].fd, &count, sizeof count);
-            kill(r->pid, cancel_signal());
-        } else if (p[2].fd >= 0 && p[2].revents) {
-            kill(r->pid, r->spec->copied ? CHROOT_END : SIGKILL);
-            r->cancelled = true;
-            p[2].fd = -1;
+    ssize_t n = read(p->fd, block, sizeof block);
+    if (n > 0)
+        r->out->take(r->out->arg, block, (size_t)n);
+    else if (n == 0 || errno != EINTR)
+        p->fd = -1;
+}
+
+static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
+{
+    Report rep;
+    int fd = -1;
+    size_t nfd = 0;
+    int got = fds_receive(p->fd, &rep, sizeof rep, &fd, 1, &nfd);
+    if (got <= 0)
+        p->fd = -1;
+    else if (rep.kind == REPORT_TTY && nfd)
+        terminal_begin(&r->terminal, fd, !r->spec->no_input);
+    else
+        take_report(r, stubs, &rep);
+}
+
+/* Read until both are closed, which is when the last process of the step is gone. */
+static void pump(Running *r, Stubs *stubs)
+{
+    enum { OUTPUT, STATUS, CANCEL, NETWORK, TERMINAL, RELAY = TERMINAL + TERMINAL_POLL };
+    struct pollfd p[RELAY + RELAY_MAX_POLL] = {[OUTPUT] = {r->output, POLLIN, 0},
+                                               [STATUS] = {r->status, POLLIN, 0},
+                                               [CANCEL] = {cancel_fd(), POLLIN, 0},
+                                               [NETWORK] = {r->network, POLLIN, 0}};
+    while (p[OUTPUT].fd >= 0 || p[STATUS].fd >= 0) {
+        size_t n = RELAY + relay_poll(r->relay, p + RELAY);
+        terminal_poll(&r->terminal, p + TERMINAL);
+        if (poll(p, n, -1) < 0) {
+            if (errno != EINTR)
+                break;
+            for (size_t i = 0; i < n; i++) /* a signal may be a new size of the terminal */
+                p[i].revents = 0;
         }
-        if (p[0].fd >= 0 && p[0].revents) {
-            ssize_t n = read(p[0].fd, block, sizeof block);
-            if (n > 0)
-                r->out->take(r->out->arg, block, (size_t)n);
-            else if (n == 0 || errno != EINTR)
-                p[0].fd = -1;
-        }
-        if (p[1].fd >= 0 && p[1].revents) {
-            Report rep;
-            ssize_t n = read(p[1].fd, &rep, sizeof rep);
-            if (n == (ssize_t)sizeof rep)
-                take_report(r, stubs, &rep);
-            else if (n >= 0 || errno != EINTR)
-                p[1].fd = -1;
-        }
+        if (p[CANCEL].fd >= 0 && p[CANCEL].revents)
+            take_cancel(r, &p[CANCEL]);
+        if (p[OUTPUT].fd >= 0 && p[OUTPUT].revents)
+            take_output(r, &p[OUTPUT]);
+        if (p[STATUS].fd >= 0 && p[STATUS].revents)
+            take_status(r, stubs, &p[STATUS]);
+        if (p[NETWORK].fd >= 0 && p[NETWORK].revents)
+            take_network(r, &p[NETWORK]);
+        terminal_step(&r->terminal, p + TERMINAL);
+        relay_step(r->relay, p + RELAY);
     }
 }
 
 bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
 {
-    Running r = {.output = -1, .status = -1, .spec = spec, .out = out, .e = e};
+    Running r = {.output = -1,
+                 .status = -1,
+                 .network = -1,
+                 .cgroup = CGROUP_NONE,
+                 .terminal = TERMINAL_NONE,
+                 .spec = spec,
+                 .out = out,
+                 .e = e};
     Stubs stubs = {0};
+    scoped(arena) Arena arena = {0};
+    scoped(relay) Relay *relay = NULL;
+    scoped(cgroup) Cgroup cgroup = CGROUP_NONE;
     int raw;
-    if (!links_prepare(spec, e) || !spec_write(spec, &raw, e))
+    if (!links_prepare(spec, e) || !relay_new(&arena, spec, &relay, e) ||
+        !cgroup_new(spec->limits, &cgroup, e) || !spec_write(spec, &raw, e))
         return false;
+    r.relay = relay;
+    r.cgroup = cgroup;
     scoped(fd) int specfd = raw;
     scoped(fd) int status_r = -1, status_w = -1, out_r = -1, out_w = -1;
-    if (!pipe_pair(&status_r, &status_w, e) || (out && out->take && !pipe_pair(&out_r, &out_w, e)))
+    if (!status_pair(&status_r, &status_w, e) ||
+        (out && out->take && !pipe_pair(&out_r, &out_w, e)))
         return false;
     if (!start(&r, specfd, status_w, out_w))
         return false;
+    if (!start_network(&r)) {
+        r.got_error = true;
+        kill(r.pid, SIGKILL);
+    }
     close(fd_take(&status_w));
     if (out_w >= 0)
         close(fd_take(&out_w));
     r.output = out_r;
     r.status = status_r;
     pump(&r, &stubs);
+    terminal_done(&r.terminal);
 
     int status;
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
     }
+    end_network(&r);
     for (size_t i = stubs.n; i-- > 0;)
         stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
     arena_done(&stubs.arena);
     if (r.got_error || !links_settle(spec, e))
         return false;
-    SandboxEnd end = {.cancelled = r.cancelled};
+    SandboxEnd end = {.cancelled = r.cancelled, .oom = cgroup_oom(&cgroup)};
     if (r.got_exit && WIFEXITED(r.wait_status)) {
         end.code = WEXITSTATUS(r.wait_status);
     } else {

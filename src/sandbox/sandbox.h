@@ -1,13 +1,13 @@
 /*
  * sandbox/sandbox.h - the door of the sandbox: one command, isolated, over a stack of directories.
  *
- * In: a SandboxSpec. Out: the exit status, and whatever the command wrote in `upper`. One command
- * is one fresh process: lighter executes itself, and that single-threaded child makes the
- * namespaces, mounts the root, drops rights and executes the command. All mounts live in the
- * child's mount namespace, so that the kernel removes them when its last process dies, however it
- * dies; and the child dies with its parent.
+ * In: a SandboxSpec. Out: the exit status, and whatever the command wrote in `upper`. Lighter
+ * executes itself once, as a launcher with one thread; for each command the launcher forks a
+ * process in fresh namespaces that mounts the root, drops rights and executes the command. All
+ * mounts live in that process' mount namespace, so that the kernel removes them when its last
+ * process dies, however it dies; and it dies with the builder.
  *
- *   lighter ── exec self ──> keeper ── fork ──> init (pid 1 of the step) ── fork ──> the command
+ *   lighter ── exec self ──> launcher ── clone ──> init (pid 1 of the step) ── fork ──> the command
  *
  * Used by: steps, cmd.  Uses: base.
  */
@@ -34,6 +34,7 @@ typedef struct SubRange {
 
 typedef struct SandboxHost {
     SandboxMode mode;
+    bool nested;         /* MODE_ROOT: root of a user namespace that somebody else made */
     SubRange uids, gids; /* MODE_ROOTLESS */
 } SandboxHost;
 
@@ -46,6 +47,10 @@ typedef struct SandboxHost {
  * it.
  */
 NODISCARD bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e);
+
+/* sandbox_in_userns - whether steps run in a user namespace, where overlayfs has marks of its own.
+ */
+bool sandbox_in_userns(const SandboxHost *h);
 
 /* sandbox_owners - the host's way of keeping owners, as store_open() compares it; in the arena. */
 char *sandbox_owners(Arena *a, const SandboxHost *h);
@@ -101,24 +106,26 @@ typedef enum SandboxMountKind {
     SANDBOX_OVERLAY, /* a stack of directories; what is written is thrown away */
     SANDBOX_TMPFS,   /* an empty directory in memory */
     SANDBOX_FILE,    /* a file in memory, read-only: it never exists on a disk */
+    SANDBOX_SOCKET,  /* a socket that leads to a socket of the caller's */
 } SandboxMountKind;
 
 typedef struct SandboxMount {
     SandboxMountKind kind;
     const char *target; /* absolute */
     bool readonly;
-    const char *source; /* BIND: relative to `storefd`, or absolute */
+    const char *source; /* BIND: relative to `storefd`, or absolute; SOCKET: absolute */
     StrList lowers;     /* OVERLAY: relative to `storefd`, top first; none: an empty directory */
     const char *sub;    /* BIND, OVERLAY: file or directory inside that is mounted; NULL: all */
     const void *bytes;  /* FILE */
     uint64_t size;      /* FILE: of `bytes`; TMPFS: limit in bytes, 0: the kernel's */
-    uint32_t mode;      /* FILE: permission bits; without an x bit the mount is noexec */
-    uint32_t uid, gid;  /* FILE: as the step counts them */
+    uint32_t mode;      /* FILE, SOCKET: permission bits; a FILE without an x bit is noexec */
+    uint32_t uid, gid;  /* FILE, SOCKET: as the step counts them */
 } SandboxMount;
 
 typedef enum SandboxNet {
     SANDBOX_NET_HOST, /* the caller's */
     SANDBOX_NET_NONE, /* its own, with a loopback interface and nothing else */
+    SANDBOX_NET_USER, /* its own, which passt connects with the caller's */
 } SandboxNet;
 
 /* A limit of the command's process, setrlimit(2). */
@@ -148,6 +155,30 @@ char *sandbox_ulimit_text(Arena *a, const SandboxUlimit *u);
  */
 NODISCARD bool sandbox_check_ulimits(const SandboxShape *s, Err *e);
 
+/*
+ * What a command and its children may take together, by cgroup v2; 0: no limit of that kind. It
+ * shapes no result, so it belongs into no key.
+ */
+#define SANDBOX_UNLIMITED UINT64_MAX
+typedef struct SandboxLimits {
+    uint64_t memory;      /* bytes */
+    uint64_t memory_swap; /* bytes of memory and swap together; 0: twice `memory` */
+    uint64_t cpu_quota_us, cpu_period_us;
+    uint64_t cpu_weight;     /* 1 to 10000 */
+    const char *cpus, *mems; /* as cpuset(7) lists them, "0-3,7" */
+    uint64_t pids;
+    const char *parent; /* a group to make those of the commands in, from the hierarchy's root */
+} SandboxLimits;
+
+bool sandbox_limits_any(const SandboxLimits *l);
+/*
+ * sandbox_limits_begin - find or make the control group that those of the commands are made in;
+ * once a process, before sandbox_enter() and with no other thread alive. Processes in the caller's
+ * own group may move into one below it. Fails with ERR_ENV, naming what is missing and the line
+ * that gives it.
+ */
+NODISCARD bool sandbox_limits_begin(const SandboxLimits *l, Err *e);
+
 typedef struct SandboxSpec {
     bool in_userns;
     /*
@@ -164,6 +195,7 @@ typedef struct SandboxSpec {
     StrList lowers;      /* top first; empty: FROM scratch */
     const char *upper;   /* written to; must exist */
     const char *scratch; /* an empty directory for the work directory and the mount point */
+    const char *points;  /* NULL, or what sandbox_points() made */
     StrList argv, env;
     const char *cwd;
     const char *user; /* "", name, number, user:group */
@@ -173,8 +205,18 @@ typedef struct SandboxSpec {
     size_t nmount;
     SandboxNet net;
     SandboxShape shape;
-    bool fast_owners; /* MODE_SINGLE: remembered owners are not shown to the command */
-    bool interactive; /* stdin is the caller's, and signals are passed on instead of ending it */
+    const SandboxLimits *limits; /* NULL: none */
+    bool insecure;               /* all the rights this process has, instead of docker's default */
+    bool fast_owners;            /* MODE_SINGLE: remembered owners are not shown to the command */
+    bool readonly;               /* the root cannot be written to, mounts can */
+    /*
+     * The command has the caller's stdin, stdout and stderr; signals are passed on to it instead of
+     * ending it; and a program that cannot be executed is an exit code, 126 or 127 as shells count,
+     * with a line on stderr.
+     */
+    bool interactive;
+    bool no_input; /* interactive: but stdin is empty */
+    bool tty;      /* interactive: a terminal of its own, which the caller's is connected with */
 } SandboxSpec;
 
 /* How a command ended. */
@@ -182,6 +224,7 @@ typedef struct SandboxEnd {
     int code;   /* exit code; 128 + signal as shells count when a signal ended it */
     int signal; /* 0, or the signal */
     bool cancelled;
+    uint64_t oom; /* processes of the step that were killed because its memory limit was reached */
 } SandboxEnd;
 
 /* Where output goes: NULL read function means the caller's own stdout and stderr. */
@@ -191,17 +234,35 @@ typedef struct SandboxOutput {
 } SandboxOutput;
 
 /*
+ * sandbox_start - make ready for sandbox_run(): once a process, after sandbox_enter(), in a thread
+ * that lives as long as commands run, for they die with it. Fails with ERR_ENV.
+ */
+NODISCARD bool sandbox_start(Err *e);
+/* sandbox_stop - end what sandbox_start() began, if it did; no command runs any more. */
+void sandbox_stop(void);
+
+/*
+ * sandbox_points - make what commands with the same host name and hosts can share, in a new
+ * directory `path` below `dirfd`: the text of their /etc/hosts, and a layer to lie under all
+ * others, in which /etc/hosts and /etc/resolv.conf can be mounted on, where an image lacks them.
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool sandbox_points(int dirfd, const char *path, const char *hostname,
+                              const SandboxShape *shape, Err *e);
+
+/*
  * sandbox_run - run one command and wait for it and for all its children's end.
  *
- * Any thread may call it. Mount points that had to be made are removed from `upper` again, and
- * directories keep their times in it. Fails with ERR_ENV (the kernel refuses a part of the
- * sandbox), or ERR_STEP (no such program or user in the image, a mount without source or with a
- * target that cannot be one); a command that merely fails is a success with ret->code.
+ * Any thread may call it; the first call does what sandbox_start() does, if nobody did. Mount
+ * points that had to be made are removed from `upper` again, and directories keep their times in
+ * it. Fails with ERR_ENV (the kernel refuses a part of the sandbox), or ERR_STEP (no such program
+ * or user in the image, a mount without source or with a target that cannot be one); a command that
+ * merely fails is a success with ret->code.
  */
 NODISCARD bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret,
                            Err *e);
 
-/* sandbox_child_main - what `lighter` does when it is executed as a sandbox; never returns. */
+/* sandbox_child_main - what `lighter` does when it is executed as a launcher; never returns. */
 _Noreturn void sandbox_child_main(void);
 /* The word in argv[1] that asks for it. */
 #define SANDBOX_CHILD_WORD "--sandbox-child"

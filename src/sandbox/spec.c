@@ -89,12 +89,18 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
         return false;
     put_u32(&b, s->in_userns);
     put_u32(&b, s->copied);
+    put_u32(&b, s->readonly);
     put_u32(&b, s->interactive);
+    put_u32(&b, s->no_input);
+    put_u32(&b, s->tty);
     put_u32(&b, owners_remembered());
     put_u32(&b, s->fast_owners);
+    put_u32(&b, s->insecure);
+    put_u32(&b, sandbox_limits_any(s->limits));
     put_list(&b, &s->lowers);
     put_text(&b, s->upper);
     put_text(&b, s->scratch);
+    put_text(&b, s->points);
     put_list(&b, &s->argv);
     put_list(&b, &s->env);
     put_text(&b, s->cwd);
@@ -105,14 +111,13 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_u32(&b, (uint32_t)s->nmount);
     for (size_t i = 0; i < s->nmount; i++)
         put_mount(&b, &s->mounts[i]);
-    scoped(fd) int fd = memfd_create("lighter-step", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    scoped(fd) int fd = memfd_create("lighter-step", MFD_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_ENV, "memfd_create");
     if (!fs_write_all(fd, b.ptr, b.len, e))
         return false;
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0 ||
-        lseek(fd, 0, SEEK_SET) < 0)
-        return err_errno(e, ERR_ENV, "seal the step's description");
+    if (lseek(fd, 0, SEEK_SET) < 0)
+        return err_errno(e, ERR_ENV, "rewind the step's description");
     *ret_fd = fd_take(&fd);
     return true;
 }
@@ -201,6 +206,9 @@ static SandboxMount get_mount(Cursor *c, Arena *a)
     return m;
 }
 
+/* The child need not know more than that there are limits: its group has them. */
+static const SandboxLimits LIMITED = {.pids = SANDBOX_UNLIMITED};
+
 bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -210,12 +218,18 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     Cursor c = {buf_str(&b), buf_str(&b) + b.len, false};
     s.in_userns = get_u32(&c);
     s.copied = get_u32(&c);
+    s.readonly = get_u32(&c);
     s.interactive = get_u32(&c);
+    s.no_input = get_u32(&c);
+    s.tty = get_u32(&c);
     owners_remember(get_u32(&c));
     s.fast_owners = get_u32(&c);
+    s.insecure = get_u32(&c);
+    s.limits = get_u32(&c) ? &LIMITED : NULL;
     s.lowers = get_list(&c, a);
     s.upper = get_text(&c, a);
     s.scratch = get_text(&c, a);
+    s.points = get_text(&c, a);
     s.argv = get_list(&c, a);
     s.env = get_list(&c, a);
     s.cwd = get_text(&c, a);
@@ -236,10 +250,10 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     return true;
 }
 
-void spec_hosts(const SandboxSpec *spec, Buf *out)
+void spec_hosts(const char *hostname, const SandboxShape *shape, Buf *out)
 {
     buf_printf(out, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-               spec->hostname);
-    for (size_t i = 0; i < spec->shape.hosts.n; i++)
-        buf_printf(out, "%s\n", spec->shape.hosts.v[i]);
+               hostname);
+    for (size_t i = 0; i < shape->hosts.n; i++)
+        buf_printf(out, "%s\n", shape->hosts.v[i]);
 }

@@ -6,6 +6,23 @@
 #include "base/owner.h"
 #include "sandbox/spec.h"
 
+bool sandbox_points(int dirfd, const char *path, const char *hostname, const SandboxShape *shape,
+                    Err *e)
+{
+    static const char *const DIRS[] = {"", "/root", "/root/etc"};
+    static const char *const FILES[] = {"/root/etc/hosts", "/root/etc/resolv.conf"};
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf hosts = BUF_INIT;
+    for (size_t i = 0; i < NELEM(DIRS); i++)
+        if (mkdirat(dirfd, arena_printf(&a, "%s%s", path, DIRS[i]), 0755) < 0)
+            return err_errno(e, ERR_STORE, "create '%s%s'", path, DIRS[i]);
+    for (size_t i = 0; i < NELEM(FILES); i++)
+        if (!fs_write_file(dirfd, arena_printf(&a, "%s%s", path, FILES[i]), "", 0, e))
+            return false;
+    spec_hosts(hostname, shape, &hosts);
+    return fs_write_file(dirfd, arena_printf(&a, "%s/hosts", path), hosts.ptr, hosts.len, e);
+}
+
 /* Whether a directory of the upper says nothing else than the topmost one below it. */
 static bool copied_up(const SandboxSpec *spec, int upper, const char *name)
 {

@@ -29,6 +29,10 @@ typedef struct Stack {
  * already add nothing. */
 Stack stack_push(Arena *a, const Stack *s, SnapshotId id);
 
+/* stack_push_parts - the same with all directories of a snapshot of the store's. */
+NODISCARD bool stack_push_parts(Store *s, Arena *a, const Stack *st, SnapshotId id, Stack *ret,
+                                Err *e);
+
 /*
  * stack_lowers - the stack's directories relative to store_dirfd(), top first, as a mount wants
  * them. Fails with ERR_ENV when there are more than STACK_MAX.
@@ -71,6 +75,32 @@ NODISCARD bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *bl
                                const Stack *below, const Digest *chain, bool in_userns,
                                SnapshotId *ret, Err *e);
 
+/* snapshot_format - how a layer's blob is to be read. */
+LayerFormat snapshot_format(Compression how);
+
+/*
+ * snapshot_unpack_stream - the same in two steps, for bytes that come in while others do.
+ *
+ *   in       gives the blob's bytes, and fails when they are not those
+ *   ret_tmp  the directory, relative to store_dirfd(); it belongs to the caller
+ *   ret_set  whether every directory was in the archive. If not, what was made is good over no
+ *            stack: drop it, and unpack again when the layers below are there
+ *
+ * Nothing is left when it fails.
+ */
+NODISCARD bool snapshot_unpack_stream(Store *s, const Digest *diff_id, LayerIn *in, bool in_userns,
+                                      char ret_tmp[static STORE_TMP_MAX], bool *ret_set, Err *e);
+/* snapshot_keep - publish what snapshot_unpack_stream() made as the layer's snapshot. */
+NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId *ret,
+                             Err *e);
+
+/*
+ * snapshot_pack - the layer that a snapshot stands for, as layer_pack() writes it. The namespaces
+ * must be entered.
+ */
+NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+                             unsigned nthread, LayerFacts *ret, Err *e);
+
 /* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */
@@ -99,6 +129,8 @@ typedef struct Upper {
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
 /* upper_commit - publish; *ret is the empty snapshot when nothing was written. */
 NODISCARD bool upper_commit(Upper *u, SnapshotId *ret, Err *e);
+/* upper_commit_over - the same for what holds only a difference: see store_snapshot_add_over(). */
+NODISCARD bool upper_commit_over(Upper *u, const Stack *parts, SnapshotId *ret, Err *e);
 /* upper_move - end it as a directory at `path`, relative to store_dirfd(), that is no snapshot. */
 NODISCARD bool upper_move(Upper *u, const char *path, Err *e);
 /* upper_abort - drop; after upper_commit it only frees. */
@@ -118,6 +150,9 @@ NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t mode, uint32_t 
 
 /* upper_remember_time - the time a directory of the new snapshot gets when it is finished. */
 void upper_remember_time(Upper *u, const char *path, struct timespec mtime);
+
+/* upper_touch_dir - give a directory of the merged view, at a resolved path, another time. */
+NODISCARD bool upper_touch_dir(Upper *u, const char *path, struct timespec mtime, Err *e);
 
 /*
  * upper_put - write one entry at `target`.
@@ -181,11 +216,12 @@ NODISCARD bool upper_untar(Upper *up, int fd, const char *dest, const UntarOpts 
 NODISCARD bool snapshot_from_tar(Store *s, int fd, SnapshotId *ret, Err *e);
 
 /*
- * snapshot_tidy - make directories of `upper`, which an overlay wrote over `below`, opaque only
- * where that hides something.
+ * snapshot_tidy - take away from `upper`, which a command wrote over `below`, what says nothing:
+ * marks of opaque directories that hide nothing (overlayfs marks each directory that was renamed),
+ * and entries that are in all what lies below them, as files that were only opened for writing.
  *
- * overlayfs marks each directory that was renamed in a step as well. Neither docker's layers nor a
- * copied root know of that.
+ * A layer is so the same whether the command ran over an overlay or in a copied root.
+ * Source: BuildKit, util/overlay, sameDirent, which passes over such entries too.
  */
 NODISCARD bool snapshot_tidy(Store *s, const Stack *below, const char *upper, Err *e);
 

@@ -24,6 +24,19 @@ Stack stack_push(Arena *a, const Stack *s, SnapshotId id)
     return n;
 }
 
+bool stack_push_parts(Store *s, Arena *a, const Stack *st, SnapshotId id, Stack *ret, Err *e)
+{
+    SnapshotId *parts;
+    size_t n;
+    Stack out = *st;
+    if (!store_snapshot_parts(s, a, id, &parts, &n, e))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out = stack_push(a, &out, parts[i]);
+    *ret = out;
+    return true;
+}
+
 /* Whether an equal directory stands higher up; overlayfs refuses to meet one twice, and the upper
  * one hides all. */
 static bool again_above(const Stack *s, size_t i)
@@ -106,31 +119,35 @@ bool snapshot_make_root(Store *s, const Stack *below, const char *path, Err *e)
     return true;
 }
 
-static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Digest *blob,
-                      Compression how, const Stack *below, bool in_userns, bool *ret_implied,
-                      Err *e)
+LayerFormat snapshot_format(Compression how)
 {
     static const LayerFormat FORMATS[] = {
         [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
-    int raw;
-    uint64_t size;
+    return FORMATS[how];
+}
+
+/* `blob` may be NULL: whoever gives the bytes has made sure of them. */
+static bool unpack_to(Store *s, const char *tmp, const Digest *diff_id, const Digest *blob,
+                      LayerIn *in, const View *below, bool in_userns, bool *ret_implied, Err *e)
+{
     Digest plain, packed;
-    if (!store_open_blob(s, blob, &raw, &size, e))
-        return false;
-    scoped(fd) int fd = raw;
     scoped(fd) int dir = -1;
-    scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
-    scoped(stack_view) StackView under = {0};
-    if (!stack_view(s, below, -1, &under, e) || !snapshot_make_root(s, &(Stack){0}, tmp, e) ||
-        !fs_open_dir(store_dirfd(s), tmp, &dir, e) ||
-        !layer_unpack(in, dir, in_userns, below->n ? &under.view : NULL, ret_implied, e) ||
+    if (!snapshot_make_root(s, &(Stack){0}, tmp, e) || !fs_open_dir(store_dirfd(s), tmp, &dir, e) ||
+        !layer_unpack(in, dir, in_userns, below, ret_implied, e) ||
         !layer_in_finish(in, &plain, &packed, NULL, e))
         return false;
-    if (!digest_eq(&packed, blob) || !digest_eq(&plain, diff_id))
-        return err_set(
-            e, ERR_STORE,
-            "its bytes are not what its name says: remove the blob and load the image again");
-    return true;
+    if (digest_eq(&plain, diff_id) && (!blob || digest_eq(&packed, blob)))
+        return true;
+    return err_set(e, ERR_STORE,
+                   blob ? "its bytes are not what its name says: remove the blob and load the "
+                          "image again"
+                        : "it does not unpack to what the image's config says");
+}
+
+static void drop_tmp(Store *s, const char *tmp)
+{
+    Err ignored = ERR_INIT;
+    fs_remove_tree(store_dirfd(s), tmp, &ignored); /* best effort: tmp/ is swept */
 }
 
 bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compression how,
@@ -139,14 +156,49 @@ bool snapshot_unpack(Store *s, const Digest *diff_id, const Digest *blob, Compre
 {
     char tmp[STORE_TMP_MAX], text[DIGEST_TEXT_SIZE];
     bool implied;
-    if (!store_tmp(s, "unpack", tmp, e))
+    int raw;
+    uint64_t size;
+    scoped(stack_view) StackView under = {0};
+    if (!stack_view(s, below, -1, &under, e) || !store_tmp(s, "unpack", tmp, e) ||
+        !store_open_blob(s, blob, &raw, &size, e))
         return false;
-    if (!unpack_to(s, tmp, diff_id, blob, how, below, in_userns, &implied, e)) {
-        Err ignored = ERR_INIT;
-        fs_remove_tree(store_dirfd(s), tmp, &ignored);
+    scoped(fd) int fd = raw;
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(how));
+    if (!unpack_to(s, tmp, diff_id, blob, in, below->n ? &under.view : NULL, in_userns, &implied,
+                   e)) {
+        drop_tmp(s, tmp);
         digest_text(blob, text);
         return err_wrap(e, "unpack layer %s", text);
     }
     return store_snapshot_add(s, tmp, ret, e) &&
            store_layer_put(s, implied ? chain : diff_id, *ret, e);
+}
+
+bool snapshot_unpack_stream(Store *s, const Digest *diff_id, LayerIn *in, bool in_userns,
+                            char ret_tmp[static STORE_TMP_MAX], bool *ret_set, Err *e)
+{
+    bool implied;
+    if (!store_tmp(s, "unpack", ret_tmp, e))
+        return false;
+    if (!unpack_to(s, ret_tmp, diff_id, NULL, in, NULL, in_userns, &implied, e)) {
+        drop_tmp(s, ret_tmp);
+        return false;
+    }
+    *ret_set = !implied;
+    return true;
+}
+
+bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId *ret, Err *e)
+{
+    return store_snapshot_add(s, tmp, ret, e) && store_layer_put(s, diff_id, *ret, e);
+}
+
+bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+                   unsigned nthread, LayerFacts *ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    scoped(stack_view) StackView parts = {0};
+    Stack st = {0};
+    return stack_push_parts(s, &a, &st, id, &st, e) && stack_view(s, &st, -1, &parts, e) &&
+           layer_pack_parts(parts.fds, parts.nfd, times, how, outfd, nthread, ret, e);
 }

@@ -269,6 +269,7 @@ static bool run_missing(Solver *s)
             continue;
         }
         bool cancelled = !ok || cancel_signal();
+        s->sol.how[j->step] = cancelled ? HOW_CANCELLED : HOW_FAILED;
         tell(s, j->step, EV_STEP_DONE, cancelled ? HOW_CANCELLED : HOW_FAILED, j->ns);
         s->state[j->step] = STATE_RUNNING;
         if (ok) {
@@ -280,6 +281,37 @@ static bool run_missing(Solver *s)
     if (!ok)
         tell_rest(s);
     return ok;
+}
+
+/* Of several that failed, the first one that was told of is the one to look into. */
+static void open_shell(Solver *s)
+{
+    StepWork *w = NULL;
+    Err why = ERR_INIT;
+    SandboxEnd end;
+    for (size_t i = 0; !w && i < s->sol.nstep; i++)
+        w = s->sol.works[i].failed && s->sol.how[i] == HOW_FAILED ? &s->sol.works[i] : NULL;
+    if (!w || cancel_signal())
+        return;
+    cancel_clear();
+    event_send(&s->env->sink, &(Event){.kind = EV_NOTE, .text = s->e->msg});
+    event_send(&s->env->sink,
+               &(Event){.kind = EV_NOTE,
+                        .text = "\na shell in this step's root; what is changed in it is dropped, "
+                                "and the build ends with it"});
+    if (!steps_shell(w, &end, &why))
+        event_send(&s->env->sink,
+                   &(Event){.kind = EV_WARNING,
+                            .text = arena_printf(&s->sol.arena, "no shell: %s", why.msg)});
+    s->e->msg[strcspn(s->e->msg, "\n")] = 0; /* the rest has been said */
+}
+
+static bool commands_missing(const Solver *s)
+{
+    for (size_t i = 0; i < s->sol.nstep; i++)
+        if (s->state[i] != STATE_DONE && step_at(s, i)->kind == STEP_RUN)
+            return true;
+    return false;
 }
 
 bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
@@ -300,11 +332,14 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
 
     bool ok = probe(&s, &all);
     if (ok && !all) {
-        ok = env->entered || sandbox_enter(&env->host, e);
+        ok = env->entered || (steps_log_in(env, e) && sandbox_enter(&env->host, e));
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);
-            ok = run_missing(&s);
+            ok = (!commands_missing(&s) || steps_prepare(env, &s.sol.arena, e)) && run_missing(&s);
+            if (!ok && flags & SOLVE_SHELL)
+                open_shell(&s);
+            sandbox_stop();
         }
     }
     pthread_cond_destroy(&s.landed);
@@ -318,8 +353,10 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
 
 void solution_done(Solution *s)
 {
-    for (size_t i = 0; i < s->nstep; i++)
+    for (size_t i = 0; i < s->nstep; i++) {
+        steps_forget(&s->works[i]);
         steps_work_done(&s->works[i]);
+    }
     arena_done(&s->arena);
     *s = (Solution){0};
 }

@@ -13,7 +13,11 @@
 
 #include "steps/steps.h"
 
-typedef enum SolveFlags { SOLVE_NO_CACHE = 1 << 0 } SolveFlags;
+typedef enum SolveFlags {
+    SOLVE_NO_CACHE = 1 << 0,
+    SOLVE_SHELL =
+        1 << 1, /* after a command failed, a shell in its root, on the caller's terminal */
+} SolveFlags;
 
 typedef struct Solution {
     Arena arena;

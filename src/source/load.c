@@ -114,15 +114,13 @@ static bool take_doc(Door *x, const Descriptor *d, Buf *ret)
 static bool measure_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
                           uint64_t *ret_size)
 {
-    static const LayerFormat FORMATS[] = {
-        [COMP_NONE] = LAYER_PLAIN, [COMP_GZIP] = LAYER_GZIP, [COMP_ZSTD] = LAYER_ZSTD};
     int raw;
     uint64_t size;
     Digest plain, packed;
     if (!store_open_blob(x->store, &d->digest, &raw, &size, x->e))
         return false;
     scoped(fd) int fd = raw;
-    scoped(layer_in) LayerIn *in = layer_in_new(fd, FORMATS[how]);
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(how));
     if (!layer_in_finish(in, &plain, &packed, ret_size, x->e))
         return err_wrap(x->e, "%s: layer '%s'", x->name, blob_name(x->arena, &d->digest));
     if (!digest_eq(&plain, diff_id) || !digest_eq(&packed, &d->digest))
@@ -170,15 +168,6 @@ static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, S
     return true;
 }
 
-/* Seconds of an RFC 3339 time; 0 when there is none. */
-static int64_t parse_time(const char *text)
-{
-    struct tm tm = {0};
-    if (!text || !strptime(text, "%Y-%m-%dT%H:%M:%S", &tm))
-        return 0;
-    return (int64_t)timegm(&tm);
-}
-
 /* Whether the image is in the store; its manifest and layers are looked at all the same. */
 static bool known(Door *x, const Digest *id, bool *ret_known)
 {
@@ -199,7 +188,7 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
     if (!known(x, &img.id, &x->have) || !take_doc(x, &m.config, &ctext) ||
         !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
         return err_wrap(x->e, "%s", x->name);
-    img.created = parse_time(c.created);
+    img.created = image_time_parse(c.created);
     if (!take_layers(x, &m, &c, &img) || (!x->have && !store_image_put(x->store, &img, x->e)))
         return false;
     return store_image_packed(x->store, &img.id, &d->digest, d->size, x->e);
@@ -231,9 +220,10 @@ static bool to_manifest(Door *x, const Descriptor *d, unsigned depth, Descriptor
     if (!take_doc(x, d, &text) ||
         !image_index_parse(x->arena, buf_str(&text), text.len, &idx, x->e))
         return err_wrap(x->e, "%s", x->name);
-    for (size_t i = 0; i < idx.nmanifest; i++)
-        if (for_us(&idx.manifests[i]))
-            return to_manifest(x, &idx.manifests[i], depth + 1, ret);
+    Platform host = image_platform_host();
+    size_t i;
+    if (image_platform_pick(&idx, &host, &i))
+        return to_manifest(x, &idx.manifests[i], depth + 1, ret);
     return err_set(x->e, ERR_STORE, "%s: has no image for linux/%s", x->name, image_arch());
 }
 

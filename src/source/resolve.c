@@ -1,9 +1,7 @@
 /*
  * source/resolve.c - names to images.
  */
-#include <pthread.h>
-
-#include "base/fs.h"
+#include "net/net.h"
 #include "source/source.h"
 
 bool source_image(Store *s, Arena *a, const Digest *id, SourceImage *ret, Err *e)
@@ -87,29 +85,100 @@ static bool from_layout(Store *s, Arena *a, const char *name, const char *where,
     return true;
 }
 
-static bool from_store(Store *s, Arena *a, const char *name, Digest *ret, Err *e)
+/* Where else an image may come from, for whom no registry can be reached. */
+static bool unreachable(Store *s, const char *name, const Err *why, Err *e)
+{
+    bool silent = strstr(why->msg, "resolve host") || strstr(why->msg, "onnect");
+    if (net_forbidden())
+        return err_set(e, ERR_NETWORK,
+                       "image '%s' is not in the store '%s', and --offline asks nobody for it",
+                       name, store_path(s));
+    return err_set(e, why->kind,
+                   silent ? "%s; images also come by 'lighter load', by --build-context "
+                            "%s=oci-layout://DIR, or from a mirror: LIGHTER_MIRROR=docker.io=HOST"
+                          : "%s",
+                   why->msg, name);
+}
+
+/* Ask the registries that a name may mean, the likeliest first. */
+static bool from_registry(Store *s, Arena *a, const char *name, const SourceOpts *o,
+                          const StrList *names, Digest *ret, Err *e)
+{
+    Platform host = image_platform_host();
+    for (size_t i = 0; i < names->n; i++) {
+        RegistryPulled got;
+        Err once = ERR_INIT;
+        ImageRef ref;
+        if (registry_pull(o->registry, s, a, names->v[i], &host, &got, &once)) {
+            *ret = got.id;
+            return image_ref_parse(a, names->v[i], &ref, e) &&
+                   (ref.digest || store_tag(s, names->v[i], ret, e));
+        }
+        if (once.kind != ERR_NETWORK || i + 1 == names->n)
+            return unreachable(s, name, &once, e);
+    }
+    return err_set(e, ERR_NETWORK, "image '%s': nobody has it", name);
+}
+
+/* An image of the store, under one of the names that are meant. */
+static bool among(Store *s, Arena *a, const StrList *names, Digest *ret, bool *ret_found, Err *e)
+{
+    *ret_found = false;
+    for (size_t i = 0; i < names->n && !*ret_found; i++)
+        if (!store_find(s, a, names->v[i], ret, ret_found, e))
+            return false;
+    return true;
+}
+
+static bool from_name(Store *s, Arena *a, const char *name, const SourceOpts *o, Digest *ret,
+                      Err *e)
 {
     ImageRef ref;
-    bool found;
+    StrList names;
+    bool found = false;
     Err why = ERR_INIT;
     if (!image_ref_parse(a, name, &ref, &why))
         return err_set(e, ERR_DOCKERFILE, "'%s' is no image name: %s", name, why.msg);
-    if (!store_find(s, a, name, ret, &found, e))
+    /* Nobody is asked what a digest means. */
+    bool asks = o->pull && o->registry && !ref.digest;
+    if (!asks && !store_find(s, a, name, ret, &found, e))
         return false;
     if (found)
         return true;
-    return err_set(e, ERR_NETWORK,
-                   "image '%s' is not in the store '%s', and registries are not reached yet: bring "
-                   "it with 'lighter load', or name a layout with "
-                   "--build-context %s=oci-layout://DIR",
-                   image_ref_tagged(a, &ref), store_path(s), name);
+    if (!o->registry)
+        return err_set(e, ERR_NETWORK,
+                       "image '%s' is not in the store '%s': bring it with 'lighter pull' or "
+                       "'lighter load'",
+                       image_ref_tagged(a, &ref), store_path(s));
+    if (!registry_names(o->registry, a, name, &names, e) ||
+        (!asks && !among(s, a, &names, ret, &found, e)))
+        return false;
+    return found || from_registry(s, a, name, o, &names, ret, e);
 }
 
-bool source_resolve(Store *s, Arena *a, const char *name, const StrList *contexts, SourceImage *ret,
+static bool runs_here(const SourceImage *img)
+{
+    return !strcmp(img->config.os, "linux") && !strcmp(img->config.architecture, image_arch());
+}
+
+/* An image by its name. A tag of the store that is for another machine is asked about once. */
+static bool named_image(Store *s, Arena *a, const char *name, const SourceOpts *o, SourceImage *ret,
+                        Err *e)
+{
+    SourceOpts asking = {o->contexts, o->registry, true};
+    Digest id;
+    if (!from_name(s, a, name, o, &id, e) || !source_image(s, a, &id, ret, e))
+        return false;
+    if (runs_here(ret) || o->pull || !o->registry || net_forbidden())
+        return true;
+    return from_name(s, a, name, &asking, &id, e) && source_image(s, a, &id, ret, e);
+}
+
+bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o, SourceImage *ret,
                     Err *e)
 {
     static const char LAYOUT[] = "oci-layout://", IMAGE[] = "docker-image://";
-    const char *ctx = context_for(a, name, contexts);
+    const char *ctx = context_for(a, name, o->contexts);
     Digest id;
     if (ctx && !str_starts(ctx, LAYOUT) && !str_starts(ctx, IMAGE))
         return err_set(e, ERR_USAGE,
@@ -117,110 +186,16 @@ bool source_resolve(Store *s, Arena *a, const char *name, const StrList *context
                        "supported yet",
                        name, ctx);
     if (ctx && str_starts(ctx, LAYOUT)
-            ? !from_layout(s, a, name, ctx + sizeof LAYOUT - 1, &id, e)
-            : !from_store(s, a, ctx ? ctx + sizeof IMAGE - 1 : name, &id, e))
-        return false;
-    if (!source_image(s, a, &id, ret, e))
+            ? !from_layout(s, a, name, ctx + sizeof LAYOUT - 1, &id, e) ||
+                  !source_image(s, a, &id, ret, e)
+            : !named_image(s, a, ctx ? ctx + sizeof IMAGE - 1 : name, o, ret, e))
         return false;
     ret->name = arena_strdup(a, name);
-    if (strcmp(ret->config.os, "linux") != 0 || strcmp(ret->config.architecture, image_arch()) != 0)
+    ret->registry = o->registry;
+    if (!runs_here(ret))
         return err_set(e, ERR_ENV,
                        "image '%s' is for %s/%s and this machine is linux/%s: other platforms are "
                        "not supported yet",
                        name, ret->config.os, ret->config.architecture, image_arch());
-    return true;
-}
-
-/* The snapshot of the image's layer i, over the stack of those below it. */
-static bool unpack_layer(Store *s, const SourceImage *img, size_t ilayer, const Stack *below,
-                         bool in_userns, SnapshotId *ret, Err *e)
-{
-    const StoreLayer *l = &img->layers[ilayer];
-    Digest chain;
-    bool there;
-    if (!store_layer_get(s, &l->diff_id, ret, &there, e))
-        return false;
-    if (there)
-        return true;
-    image_chain_id(img->config.diff_ids, ilayer + 1, &chain);
-    if (!store_layer_get(s, &chain, ret, &there, e))
-        return false;
-    if (there)
-        return true;
-    static const Compression ORDER[] = {COMP_NONE, COMP_ZSTD, COMP_GZIP}; /* cheapest first */
-    for (size_t i = 0; i < NELEM(ORDER); i++) {
-        Digest blob;
-        uint64_t size;
-        bool found;
-        if (!store_packed_get(s, &l->diff_id, ORDER[i], &blob, &size, &found, e))
-            return false;
-        if (found)
-            return snapshot_unpack(s, &l->diff_id, &blob, ORDER[i], below, &chain, in_userns, ret,
-                                   e);
-    }
-    char text[DIGEST_TEXT_SIZE];
-    digest_text(&l->diff_id, text);
-    return err_set(e, ERR_STORE, "layer %s is gone from the store: load the image again", text);
-}
-
-/* Layers being unpacked now: two steps on one base share the work, two bases do not wait for each
- * other. */
-typedef struct InFlight {
-    const Digest *diff_id;
-    struct InFlight *next;
-} InFlight;
-
-static pthread_mutex_t flight_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t flight_end = PTHREAD_COND_INITIALIZER;
-static InFlight *flights;
-
-static bool in_flight(const Digest *diff_id)
-{
-    for (const InFlight *f = flights; f; f = f->next)
-        if (digest_eq(f->diff_id, diff_id))
-            return true;
-    return false;
-}
-
-static void take_off(InFlight *own)
-{
-    pthread_mutex_lock(&flight_lock);
-    while (in_flight(own->diff_id))
-        pthread_cond_wait(&flight_end, &flight_lock);
-    own->next = flights;
-    flights = own;
-    pthread_mutex_unlock(&flight_lock);
-}
-
-static void land(const InFlight *own)
-{
-    pthread_mutex_lock(&flight_lock);
-    for (InFlight **at = &flights; *at; at = &(*at)->next)
-        if (*at == own) {
-            *at = own->next;
-            break;
-        }
-    pthread_cond_broadcast(&flight_end);
-    pthread_mutex_unlock(&flight_lock);
-}
-
-bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, Stack *ret, Err *e)
-{
-    Stack st = {0};
-    for (size_t i = 0; i < img->nlayer; i++) {
-        const StoreLayer *l = &img->layers[i];
-        SnapshotId id = l->snapshot;
-        bool ours = l->times[0] != 0; /* made here from a snapshot, which is 0 when it is empty */
-        if (!ours || !store_snapshot_exists(s, id)) {
-            InFlight own = {.diff_id = &l->diff_id};
-            take_off(&own);
-            bool ok = unpack_layer(s, img, i, &st, in_userns, &id, e);
-            land(&own);
-            if (!ok)
-                return err_wrap(e, "image '%s'", img->name ? img->name : "");
-        }
-        st = stack_push(a, &st, id);
-    }
-    *ret = st;
     return true;
 }

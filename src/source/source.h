@@ -3,16 +3,19 @@
  *
  * In: a name as a Dockerfile writes it, and the caller's named contexts. Out: an image whose config
  * is known and whose layers can be unpacked when a step needs them. A name is looked for in the
- * named contexts and then in the store; registries are not reached yet, and the message says so.
+ * named contexts, then in the store, and then in its registry; the layers of an image that came
+ * from there are fetched when somebody needs them, each downloaded, verified, decompressed and
+ * unpacked in one stream, several at once.
  * Git references become commits and checked-out trees; git itself is a program that is run.
  *
- * Used by: steps, cmd.  Uses: base, net, image, store, layer, snapshot.
+ * Used by: steps, cmd.  Uses: base, net, image, store, registry, layer, snapshot.
  */
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
 #include "base/giturl.h"
 #include "image/image.h"
+#include "registry/registry.h"
 #include "snapshot/snapshot.h"
 #include "store/store.h"
 
@@ -23,25 +26,42 @@ typedef struct SourceImage {
     ImageConfig config;
     StoreLayer *layers;
     size_t nlayer;
+    Registry *registry; /* asked for layers that are not here; NULL: nobody is */
 } SourceImage;
 
+typedef struct SourceOpts {
+    /* NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=docker-image://NAME entries */
+    const StrList *contexts;
+    Registry *registry; /* NULL: only what is here */
+    bool pull;          /* ask for the tags that are here, too */
+} SourceOpts;
+
 /*
- * source_resolve - find the image for a name.
+ * source_resolve - find the image for a name; it must be for this machine.
  *
- *   contexts  NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=docker-image://NAME entries
- *   platform  the image must be for this machine
- *
- * Fails with ERR_USAGE (bad context), ERR_NETWORK (not here, and a registry would be asked),
- * ERR_STORE.
+ * A tag of the store wins without network, unless `pull` says to ask. What a registry gives gets
+ * its tag in the store, so that the next build does not ask. Fails with ERR_USAGE (bad context),
+ * ERR_NETWORK (neither here nor to be had), ERR_STORE.
  */
-NODISCARD bool source_resolve(Store *s, Arena *a, const char *name, const StrList *contexts,
+NODISCARD bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o,
                               SourceImage *ret, Err *e);
 
 /* source_image - the same for an image ID of the store. */
 NODISCARD bool source_image(Store *s, Arena *a, const Digest *id, SourceImage *ret, Err *e);
 
-/* source_stack - the image's layers as snapshots, unpacking those that are not. Any thread may call
- * it. */
+/* source_prepare - before namespaces are entered: have the credentials that fetching the image's
+ * layers may need. Nothing is asked of a registry. */
+NODISCARD bool source_prepare(Store *s, const SourceImage *img, Err *e);
+
+/* source_prepare_bytes - the same for source_fetch(). */
+NODISCARD bool source_prepare_bytes(Store *s, const Digest *id, Registry *r, Err *e);
+
+/* source_fetch - have every layer's bytes in the store that its image's manifest names or that no
+ * snapshot here could give. Layers that are not to be distributed stay where they are. */
+NODISCARD bool source_fetch(Store *s, const Digest *id, Registry *r, Err *e);
+
+/* source_stack - the image's layers as snapshots, fetching and unpacking those that are not. Any
+ * thread may call it. */
 NODISCARD bool source_stack(Store *s, Arena *a, const SourceImage *img, bool in_userns, Stack *ret,
                             Err *e);
 

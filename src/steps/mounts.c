@@ -82,7 +82,7 @@ static bool copy_out(StepWork *w, const PlanMount *m, StepSource *s, Upper *ret,
         (!s->selected && !source_select(w, &m->source, o.view, s, e)) ||
         !upper_begin(w->env->store, &none, &up, e))
         return false;
-    up.in_userns = w->env->host.mode != MODE_ROOT;
+    up.in_userns = sandbox_in_userns(&w->env->host);
     const Tree *t = &s->selection.tree;
     bool dir = !s->selection.nroot || s->selection.roots[0].is_dir;
     for (size_t i = 0; i < t->n; i++) {
@@ -367,6 +367,37 @@ static bool secret(StepWork *w, const PlanMount *m, StepMounts *all, SandboxMoun
     return true;
 }
 
+/* ---- agents ---- */
+
+/* The first one is where SSH_AUTH_SOCK points, unless the Dockerfile sets that. */
+static bool agent(StepWork *w, const PlanMount *m, StepMounts *all, SandboxMount *out,
+                  bool *ret_shown, Err *e)
+{
+    const StepAgent *found = NULL;
+    const DfMount *s = &m->spec;
+    for (size_t i = 0; i < w->env->nagent; i++)
+        if (!strcmp(w->env->agents[i].id, s->id))
+            found = &w->env->agents[i];
+    *ret_shown = found != NULL;
+    if (!found && s->required)
+        return err_set(e, ERR_DOCKERFILE,
+                       "no SSH agent '%s' is forwarded: give it with --ssh %s, which takes "
+                       "SSH_AUTH_SOCK, or --ssh %s=KEYFILE",
+                       s->id, s->id, s->id);
+    if (!found)
+        return true;
+    *out = (SandboxMount){.kind = SANDBOX_SOCKET,
+                          .target = m->target,
+                          .source = found->socket,
+                          .mode = s->has_mode ? s->mode & 0777 : 0600,
+                          .uid = s->uid,
+                          .gid = s->gid};
+    if (!all->has_agent && !env_get(&w->step->u.run.env, "SSH_AUTH_SOCK"))
+        strlist_add(&w->arena, &all->env, arena_printf(&w->arena, "SSH_AUTH_SOCK=%s", m->target));
+    all->has_agent = true;
+    return true;
+}
+
 /* ---- all of them ---- */
 
 static bool open_one(StepWork *w, size_t i, StepMounts *all, SandboxMount *out, bool *ret_shown,
@@ -387,9 +418,8 @@ static bool open_one(StepWork *w, size_t i, StepMounts *all, SandboxMount *out, 
         return true;
     case DF_MOUNT_SECRET:
         return secret(w, m, all, out, ret_shown, e);
-    case DF_MOUNT_SSH: /* not required, or there would be no plan; and nothing is forwarded yet */
-        *ret_shown = false;
-        return true;
+    case DF_MOUNT_SSH:
+        return agent(w, m, all, out, ret_shown, e);
     }
     return true;
 }

@@ -10,8 +10,9 @@
 typedef struct StepMounts {
     SandboxMount *v;
     size_t n;
-    StrList env; /* NAME=VALUE of secrets */
-    int *locks;  /* of cache mounts */
+    StrList env; /* NAME=VALUE of secrets and agents */
+    bool has_agent;
+    int *locks; /* of cache mounts */
     size_t nlock, lock_cap;
     struct TakenCache *taken; /* the caches of this command */
     size_t ntaken, taken_cap;

@@ -16,9 +16,35 @@
 
 enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
 
-static const char *hostname(const StepWork *w)
+/* Words of the key, by PlanNet. */
+static const char *const NETWORKS[] = {"host", "none", "passt"};
+
+static SandboxNet sandbox_net(PlanNet n)
 {
-    return w->env->hostname ? w->env->hostname : STEP_HOSTNAME;
+    switch (n) {
+    case PLAN_NET_HOST:
+        return SANDBOX_NET_HOST;
+    case PLAN_NET_NONE:
+        return SANDBOX_NET_NONE;
+    case PLAN_NET_USER:
+        return SANDBOX_NET_USER;
+    }
+    return SANDBOX_NET_NONE;
+}
+
+static const char *hostname(const StepsEnv *env)
+{
+    return env->hostname ? env->hostname : STEP_HOSTNAME;
+}
+
+bool steps_prepare(StepsEnv *env, Arena *a, Err *e)
+{
+    char dir[STORE_TMP_MAX];
+    if (!store_tmp(env->store, "points", dir, e) ||
+        !sandbox_points(store_dirfd(env->store), dir, hostname(env), &env->shape, e))
+        return false;
+    env->points = arena_strdup(a, dir);
+    return sandbox_start(e);
 }
 
 /* Only what is not the default, so that a build without these options has the key it always had. */
@@ -45,8 +71,10 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
     key_list(k, "env", &r->env);
     key_text(k, "cwd", r->cwd);
     key_text(k, "user", r->user);
-    key_text(k, "network", r->no_network ? "none" : "host");
-    key_text(k, "hostname", hostname(w));
+    key_text(k, "network", NETWORKS[r->network]);
+    if (r->insecure)
+        key_text(k, "security", "insecure");
+    key_text(k, "hostname", hostname(w->env));
     key_shape(w);
     if (w->env->fast_owners) /* programs that copy files may write other owners */
         key_text(k, "owners", "fast");
@@ -122,13 +150,29 @@ static const char *keep_log(StepWork *w, const char *tmp)
     return arena_printf(&w->arena, "%s/%s", store_path(s), name);
 }
 
-static const char *how_it_ended(Arena *a, const SandboxEnd *end)
+static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxEnd *end)
 {
+    char limit[32];
+    str_size(l->memory, limit, sizeof limit);
+    if (end->oom)
+        return arena_printf(a, "exit code %d: out of memory: it took more than --memory (%s)",
+                            end->code, limit);
     if (!end->signal)
         return arena_printf(a, "exit code %d", end->code);
     return arena_printf(a, "killed by signal %d (%s)%s", end->signal, strsignal(end->signal),
                         end->signal == SIGKILL ? ", which the kernel sends when memory runs out"
                                                : "");
+}
+
+/* A shell can lose a process in the middle of a pipe and say nothing. */
+static void warn_oom(StepWork *w, const SandboxEnd *end)
+{
+    const char *text = arena_printf(
+        &w->arena,
+        "%s:%u: %s: %llu of its processes were killed because --memory was reached, and it "
+        "succeeded all the same",
+        w->env->file->name, w->step->src.line, w->step->title, (unsigned long long)end->oom);
+    event_send(&w->env->sink, &(Event){.kind = EV_WARNING, .text = text});
 }
 
 static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,
@@ -139,7 +183,7 @@ static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const
     df_excerpt(w->env->file, &w->step->src, &excerpt);
     const char *path = keep_log(w, tmp_log);
     return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s%s", w->env->file->name,
-                   w->step->src.line, w->step->title, how_it_ended(&w->arena, end),
+                   w->step->src.line, w->step->title, how_it_ended(&w->arena, &w->env->limits, end),
                    lines.len ? "  last lines:\n" : "", buf_str(&lines), lines.len ? "\n" : "",
                    buf_str(&excerpt), path ? "\n  full log: " : "", path ? path : "");
 }
@@ -179,39 +223,52 @@ static bool run_copied(StepWork *w, const Stack *below, SandboxSpec *spec, const
     spec->own_arena = &w->arena;
     if (!sandbox_run(spec, out, ret, e))
         return false;
-    if (ret->cancelled || ret->code)
-        return true;
-    if (!copyroot_diff(root, upper, &own, e))
+    bool failed = ret->cancelled || ret->code;
+    if (!failed && !copyroot_diff(root, upper, &own, e))
         return false;
     *ret_root = root;
     root = NULL;
     return true;
 }
 
-static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
-                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+/* What the command finds, but for its own words. */
+static bool make_spec(StepWork *w, const Stack *below, const char *upper, const char *scratch,
+                      StepMounts *mounts, SandboxSpec *ret, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
-    scoped(mounts) StepMounts mounts = {0};
     SandboxSpec spec = {
-        .in_userns = w->env->host.mode != MODE_ROOT,
+        .in_userns = sandbox_in_userns(&w->env->host),
         .storefd = store_dirfd(w->env->store),
         .upper = upper,
         .scratch = scratch,
         .argv = r->argv,
         .cwd = r->cwd,
         .user = r->user,
-        .hostname = hostname(w),
+        .hostname = hostname(w->env),
+        .points = w->env->points,
         .fast_owners = w->env->fast_owners,
-        .net = r->no_network ? SANDBOX_NET_NONE : SANDBOX_NET_HOST,
+        .net = sandbox_net(r->network),
+        .insecure = r->insecure,
         .shape = w->env->shape,
+        .limits = &w->env->limits,
     };
-    SandboxOutput out = {take, log};
-    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, &mounts, e))
+    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
         return false;
-    spec.env = environment(w, &mounts);
-    spec.mounts = mounts.v;
-    spec.nmount = mounts.n;
+    spec.env = environment(w, mounts);
+    spec.mounts = mounts->v;
+    spec.nmount = mounts->n;
+    *ret = spec;
+    return true;
+}
+
+static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
+                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+{
+    scoped(mounts) StepMounts mounts = {0};
+    SandboxSpec spec;
+    SandboxOutput out = {take, log};
+    if (!make_spec(w, below, upper, scratch, &mounts, &spec, e))
+        return false;
     if (w->env->host.mode == MODE_CHROOT)
         return run_copied(w, below, &spec, &out, ret, ret_root, e);
     return sandbox_run(&spec, &out, ret, e);
@@ -232,6 +289,14 @@ static bool commit(StepWork *w, const char *upper, SnapshotId *ret, Err *e)
         return true;
     }
     return store_snapshot_add(w->env->store, upper, ret, e);
+}
+
+/* Keep what a failed command left, for a shell in it. */
+static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRoot **root)
+{
+    w->failed = NEW(&w->arena, StepFailed);
+    *w->failed = (StepFailed){arena_strdup(&w->arena, dir), *below, *root};
+    *root = NULL;
 }
 
 static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
@@ -258,9 +323,14 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
                        w->step->title);
-    if (end.code)
+    if (end.code) {
+        if (w->env->keep_failed)
+            keep_failed(w, dir, &below, &root);
         return command_failed(w, log, log_name, &end, e);
-    if (!root && !snapshot_tidy(s, &below, upper, e))
+    }
+    if (end.oom)
+        warn_oom(w, &end);
+    if (!snapshot_tidy(s, &below, upper, e))
         return false;
     if (!commit(w, upper, ret, e))
         return false;
@@ -274,10 +344,70 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     char dir[STORE_TMP_MAX];
-    Err ignored = ERR_INIT;
     if (!store_tmp(w->env->store, "run", dir, e))
         return false;
     bool ok = run_in(w, dir, ret, e);
-    fs_remove_tree(store_dirfd(w->env->store), dir, &ignored);
+    if (!w->failed)
+        store_discard(w->env->store, dir);
     return ok;
+}
+
+/* ---- a shell in a failed step ---- */
+
+/* The shell of the step's own SHELL, if it is one that people type into. */
+static const char *shell_of(const PlanRun *r)
+{
+    static const char *const KNOWN[] = {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish"};
+    for (size_t i = 0; r->argv.n && i < NELEM(KNOWN); i++)
+        if (!strcmp(path_base(r->argv.v[0]), KNOWN[i]))
+            return r->argv.v[0];
+    return "/bin/sh";
+}
+
+/* The command's upper is below the shell's, which is thrown away. */
+static bool shell_over(StepWork *w, const StepFailed *f, const char *dir, SandboxSpec *spec, Err *e)
+{
+    StrList lowers = {0};
+    strlist_add(&w->arena, &lowers, arena_printf(&w->arena, "%s/upper", f->dir));
+    for (size_t i = 0; i < spec->lowers.n; i++)
+        strlist_add(&w->arena, &lowers, spec->lowers.v[i]);
+    spec->lowers = lowers;
+    spec->upper = arena_printf(&w->arena, "%s/upper", dir);
+    return snapshot_make_root(w->env->store, &f->below, spec->upper, e);
+}
+
+bool steps_shell(StepWork *w, SandboxEnd *ret, Err *e)
+{
+    scoped(mounts) StepMounts mounts = {0};
+    SandboxSpec spec;
+    StrList argv = {0};
+    const StepFailed *f = w->failed;
+    const char *dir = arena_printf(&w->arena, "%s/shell", f->dir),
+               *scratch = arena_printf(&w->arena, "%s/scratch", dir);
+    Store *s = w->env->store;
+    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
+    if (!make_spec(w, &f->below, NULL, scratch, &mounts, &spec, e))
+        return false;
+    strlist_add(&w->arena, &argv, shell_of(&w->step->u.run));
+    spec.argv = argv;
+    spec.interactive = spec.tty = true;
+    if (f->root) {
+        spec.copied = true;
+        spec.upper = f->root->root;
+        if (!steps_copy_mounts(s, &w->arena, &spec, e))
+            return false;
+    } else if (!shell_over(w, f, dir, &spec, e)) {
+        return false;
+    }
+    return sandbox_run(&spec, NULL, ret, e);
+}
+
+void steps_forget(StepWork *w)
+{
+    if (!w->failed)
+        return;
+    copyroot_drop(w->failed->root);
+    store_discard(w->env->store, w->failed->dir);
+    w->failed = NULL;
 }

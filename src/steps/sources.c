@@ -107,6 +107,10 @@ bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e)
     return true;
 }
 
+static bool filter_of(StepWork *w, const PlanSource *p, ContextFilter **ret, Err *e);
+static const char *pattern_of(StepWork *w, const PlanSource *p, const StepSource *s);
+static bool failed(StepWork *w, const PlanSource *p, Err *e);
+
 /* ---- names for keys ---- */
 
 static void name_inline(const PlanSource *p, StepSource *s)
@@ -191,10 +195,18 @@ static bool name_step(StepWork *w, const PlanSource *p, StepSource *s, bool *ret
            store_memo_put(w->env->store, &key, s->content.b, DIGEST_SIZE, e);
 }
 
+/* Where nothing has changed, a directory of the context is not even listed for its name. */
 static bool name_tree(StepWork *w, const PlanSource *p, StepSource *s, Err *e)
 {
     scoped(open_source) OpenSource o = OPEN_SOURCE_INIT;
-    return source_open(w, p, s, &o, e) && source_select(w, p, o.view, s, e);
+    scoped(filter) ContextFilter *chosen = NULL;
+    bool same = false;
+    if (!source_open(w, p, s, &o, e) || !filter_of(w, p, &chosen, e))
+        return false;
+    if (!context_unchanged(context_of(w, p), &w->arena, pattern_of(w, p, s), chosen, &s->content,
+                           &same, e))
+        return failed(w, p, e);
+    return same || source_select(w, p, o.view, s, e);
 }
 
 bool source_name(StepWork *w, const PlanSource *p, StepSource *s, bool *ret_known, Err *e)
@@ -335,33 +347,44 @@ static const char *pattern_of(StepWork *w, const PlanSource *p, const StepSource
     return arena_strdup(&w->arena, buf_str(&b));
 }
 
-bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *s, Err *e)
+/* What chooses below a source; NULL when nothing does. */
+static bool filter_of(StepWork *w, const PlanSource *p, ContextFilter **ret, Err *e)
 {
     const PlanCopy *c = copy_of(w);
     StrList include = {0}, none = {0};
-    scoped(filter) ContextFilter *chosen = NULL;
-    TreeFilter filter = {0};
-    bool any;
     if (p->below)
         strlist_add(&w->arena, &include, p->below);
     const StrList *exclude = c ? &c->excludes : &none;
-    bool filtered = include.n || exclude->n;
+    return (!include.n && !exclude->n) || context_filter(&w->arena, &include, exclude, ret, e) ||
+           err_wrap(e, "%s", source_place(w, p));
+}
+
+static bool failed(StepWork *w, const PlanSource *p, Err *e)
+{
+    if (context_of(w, p) && e->kind == ERR_STORE) /* the caller's files, not the store's */
+        e->kind = ERR_DOCKERFILE;
+    return err_wrap(e, "%s", source_place(w, p));
+}
+
+bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *s, Err *e)
+{
+    const PlanCopy *c = copy_of(w);
+    scoped(filter) ContextFilter *chosen = NULL;
+    bool any;
+    if (!filter_of(w, p, &chosen, e))
+        return false;
+    TreeFilter filter = chosen ? context_filter_of(chosen) : (TreeFilter){0};
+    const char *pattern = pattern_of(w, p, s);
     s->selection = (Selection){0};
-    if (filtered && !context_filter(&w->arena, &include, exclude, &chosen, e))
-        return err_wrap(e, "%s", source_place(w, p));
-    if (filtered)
-        filter = context_filter_of(chosen);
-    if (!tree_select(v, &w->arena, pattern_of(w, p, s), filtered ? &filter : NULL, &s->selection,
-                     &any, e) ||
-        !tree_hash(v, &s->selection.tree, e)) {
-        if (context_of(w, p) && e->kind == ERR_STORE) /* the caller's files, not the store's */
-            e->kind = ERR_DOCKERFILE;
-        return err_wrap(e, "%s", source_place(w, p));
-    }
+    if (!tree_select(v, &w->arena, pattern, chosen ? &filter : NULL, &s->selection, &any, e) ||
+        !tree_hash(v, &s->selection.tree, e))
+        return failed(w, p, e);
     bool plain = !c || !glob_has_meta(p->path.text);
     bool must = p->below ? plain && !glob_has_meta(p->below) : plain;
     if (must && (!any || (p->below && !s->selection.tree.n)))
         return missing(w, p, e);
+    if (context_of(w, p))
+        context_learn(context_of(w, p), chosen, pattern, &s->selection);
     if (!any)
         event_send(&w->env->sink, &(Event){.kind = EV_WARNING,
                                            .text = arena_printf(&w->arena, "%s: nothing matches",

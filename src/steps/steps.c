@@ -144,14 +144,26 @@ bool steps_run(StepWork *w, StepResult *ret, Err *e)
     return true;
 }
 
+bool steps_log_in(const StepsEnv *env, Err *e)
+{
+    for (size_t i = 0; i < env->plan->nstep; i++) {
+        const PlanStep *p = &env->plan->steps[i];
+        if (p->kind == STEP_FROM && p->u.base != STEP_NONE &&
+            !source_prepare(env->store, &env->bases[p->u.base], e))
+            return false;
+    }
+    return true;
+}
+
 bool steps_stack(const StepsEnv *env, Arena *a, const StepResult *r, Stack *ret, Err *e)
 {
     Stack st = {0};
     if (r->base != STEP_NONE &&
-        !source_stack(env->store, a, &env->bases[r->base], env->host.mode != MODE_ROOT, &st, e))
+        !source_stack(env->store, a, &env->bases[r->base], sandbox_in_userns(&env->host), &st, e))
         return false;
     for (size_t i = 0; i < r->nlayer; i++)
-        st = stack_push(a, &st, r->layers[i].snapshot);
+        if (!stack_push_parts(env->store, a, &st, r->layers[i].snapshot, &st, e))
+            return false;
     *ret = st;
     return true;
 }

@@ -23,6 +23,11 @@ typedef struct StepSecret {
     Str value;
 } StepSecret;
 
+/* An agent that steps may speak with by id: the address of its socket. */
+typedef struct StepAgent {
+    const char *id, *socket; /* absolute */
+} StepAgent;
+
 /* A repository that an ADD names, fetched. */
 typedef struct StepGit {
     const PlanSource *source;
@@ -42,15 +47,20 @@ typedef struct StepsEnv {
                          it */
     const StepSecret *secrets;
     size_t nsecret;
+    const StepAgent *agents;
+    size_t nagent;
     StepGit *git; /* of all ADDs, once steps_fetch_git() has run */
     size_t ngit;
     SandboxShape shape;   /* of RUN; all of it is in the key */
+    SandboxLimits limits; /* of each RUN; in no key */
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     SandboxHost host;
-    CopyRoots *roots; /* MODE_CHROOT: copied roots that go from step to step */
-    bool fast_owners; /* see SandboxSpec */
-    bool entered;     /* the mode's namespaces are entered: snapshots may be read and written */
+    CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
+    bool fast_owners;   /* see SandboxSpec */
+    bool entered;       /* the mode's namespaces are entered: snapshots may be read and written */
+    bool keep_failed;   /* keep what a command left that failed, for steps_shell() */
+    const char *points; /* see SandboxSpec; set by steps_prepare() */
     EventSink sink;
     const DfFile *file;
 } StepsEnv;
@@ -68,6 +78,13 @@ typedef struct StepResult {
     size_t nlayer;
 } StepResult;
 
+/* What a command left that failed. */
+typedef struct StepFailed {
+    const char *dir; /* relative to store_dirfd() */
+    Stack below;
+    CopyRoot *root; /* MODE_CHROOT: where it ran */
+} StepFailed;
+
 /* Work on one step, from its key to its result. Belongs to one thread at a time. */
 typedef struct StepWork {
     const StepsEnv *env;
@@ -78,6 +95,7 @@ typedef struct StepWork {
     KeyBuilder key_parts;
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
+    StepFailed *failed;         /* see StepsEnv.keep_failed */
 } StepWork;
 
 /*
@@ -87,6 +105,16 @@ typedef struct StepWork {
  * source_git_resolve() and source_git() do, naming the line.
  */
 NODISCARD bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e);
+
+/* steps_log_in - have the credentials for layers of bases that are not here yet: helper programs
+ * ask who the user is, too. Fails as source_prepare(). */
+NODISCARD bool steps_log_in(const StepsEnv *env, Err *e);
+
+/*
+ * steps_prepare - make ready for steps that run commands: once, in the thread that lives as long as
+ * the build, with the namespaces entered. Fails with ERR_ENV or ERR_STORE.
+ */
+NODISCARD bool steps_prepare(StepsEnv *env, Arena *a, Err *e);
 
 void steps_work_done(StepWork *w);
 
@@ -108,6 +136,15 @@ StepResult steps_from_record(StepWork *w, const StoreRecord *r);
  * the message.
  */
 NODISCARD bool steps_run(StepWork *w, StepResult *ret, Err *e);
+
+/*
+ * steps_shell - a shell on the caller's terminal in the root of a command that failed, with its
+ * mounts, environment, directory and user; what it changes is thrown away. `w->failed` is set.
+ * Fails as steps_run() does.
+ */
+NODISCARD bool steps_shell(StepWork *w, SandboxEnd *ret, Err *e);
+/* steps_forget - drop what a failed command left, if it was kept. */
+void steps_forget(StepWork *w);
 
 /* steps_base - the result of a FROM step, which needs no work. */
 StepResult steps_base(StepWork *w);

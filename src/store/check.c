@@ -103,6 +103,10 @@ static bool check_rows(Check *c)
          "length(id) <> 32 OR (manifest IS NOT NULL AND length(manifest) <> 32) OR id IN (SELECT "
          "image FROM image_layer WHERE length(diff_id) <> 32 OR typeof(snapshot) <> 'integer')",
          "image"},
+        {"origin", "the layer must be had elsewhere", "length(blob) <> 32 OR length(diff_id) <> 32",
+         "origin"},
+        {"document", "a registry is asked again", "length(digest) <> 32 OR length(image) <> 32",
+         "doc"},
         {"image's layer", "build or load the image again",
          "length(image) <> 32 OR length(diff_id) <> 32 OR typeof(snapshot) <> 'integer'",
          "image_layer"},
@@ -138,6 +142,11 @@ static bool check_links(Check *c)
          "SELECT lower(hex(key)) FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",
          "DELETE FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id FROM snapshot)"},
+        {"snapshot %s: one that it stands on is not in the database", "what made it runs again",
+         "SELECT DISTINCT snapshot FROM part WHERE part NOT IN (SELECT id FROM snapshot)",
+         "DELETE FROM record WHERE snapshot IN (SELECT snapshot FROM part WHERE part NOT IN "
+         "(SELECT id FROM snapshot)); DELETE FROM part WHERE part NOT IN (SELECT id FROM "
+         "snapshot)"},
         {"unpacked layer", "it is unpacked again",
          "SELECT lower(hex(diff_id)) FROM layer WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",
@@ -301,7 +310,8 @@ static bool check_missing_blobs(Check *c)
 
 /* ---- images ---- */
 
-/* What is missing of an image; NULL: nothing. A layer is there packed or as a snapshot. */
+/* What is missing of an image; NULL: nothing. A layer is there packed, as a snapshot, or in a
+ * registry. */
 static const char *missing_of(Check *c, const Digest *id)
 {
     StoreImage img;
@@ -324,6 +334,10 @@ static const char *missing_of(Check *c, const Digest *id)
         for (size_t k = 0; k < NELEM(HOW) && !have; k++)
             if (!store_packed_get(c->s, &diffs[i], HOW[k], &blob, &size, &have, &ignored))
                 have = false;
+        StoreOrigin *origins = NULL;
+        size_t norigin = 0;
+        if (!have && store_origins(c->s, c->a, &diffs[i], &origins, &norigin, &ignored))
+            have = norigin > 0; /* a registry has it */
         if (!have && (!store_layer_get(c->s, &diffs[i], &snapshot, &have, &ignored) ||
                       (!have && !store_layer_get(c->s, &chain, &snapshot, &have, &ignored))))
             have = false;

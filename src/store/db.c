@@ -7,12 +7,18 @@
 #include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
-enum { DB_FORMAT = 2, BUSY_MS = 20000 };
+enum { DB_FORMAT = 4, BUSY_MS = 20000 };
+/* A log of more is carried over into the database. */
+enum { LOG_PAGES = 64 };
 
 static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS fact(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS snapshot(id INTEGER PRIMARY KEY AUTOINCREMENT, done INTEGER NOT "
     "NULL);"
+    /* What a snapshot that holds only a difference stands on, bottom first. */
+    "CREATE TABLE IF NOT EXISTS part(snapshot INTEGER NOT NULL, i INTEGER NOT NULL, part INTEGER "
+    "NOT NULL, PRIMARY KEY(snapshot, i)) WITHOUT ROWID;"
+    "CREATE INDEX IF NOT EXISTS part_part ON part(part);"
     "CREATE TABLE IF NOT EXISTS layer(diff_id BLOB PRIMARY KEY, snapshot INTEGER NOT NULL) WITHOUT "
     "ROWID;"
     "CREATE TABLE IF NOT EXISTS record(key BLOB PRIMARY KEY, result BLOB NOT NULL, snapshot "
@@ -33,6 +39,17 @@ static const char SCHEMA[] =
     "CREATE TABLE IF NOT EXISTS use(name TEXT PRIMARY KEY, born INTEGER NOT NULL, used INTEGER NOT "
     "NULL,"
     " uses INTEGER NOT NULL, size INTEGER, type TEXT, what TEXT) WITHOUT ROWID;"
+    /* Where layers that are not here can be had, and what registries call our images. */
+    "CREATE TABLE IF NOT EXISTS origin(blob BLOB NOT NULL, repo TEXT NOT NULL, diff_id BLOB NOT "
+    "NULL,"
+    " media_type TEXT NOT NULL, urls TEXT NOT NULL, size INTEGER NOT NULL, seen INTEGER NOT NULL,"
+    " PRIMARY KEY(blob, repo, diff_id)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS doc(digest BLOB NOT NULL, platform TEXT NOT NULL, repo TEXT NOT "
+    "NULL,"
+    " media_type TEXT NOT NULL, image BLOB NOT NULL, PRIMARY KEY(digest, platform, repo)) WITHOUT "
+    "ROWID;"
+    "CREATE INDEX IF NOT EXISTS origin_diff ON origin(diff_id);"
+    "CREATE INDEX IF NOT EXISTS doc_image ON doc(image);"
     "CREATE TABLE IF NOT EXISTS doomed(name TEXT PRIMARY KEY, state INTEGER NOT NULL) WITHOUT "
     "ROWID;"
     "CREATE INDEX IF NOT EXISTS record_snapshot ON record(snapshot);"
@@ -201,9 +218,30 @@ static bool set_up(Store *s, Err *e)
     if (flock(s->dirfd, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s'", s->path);
     bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
-              exec(s, "PRAGMA user_version=2; COMMIT", e);
+              exec(s, "PRAGMA user_version=4; COMMIT", e);
     (void)flock(s->dirfd, LOCK_UN);
     return ok;
+}
+
+/* How long the log is, in pages; it is carried over when nobody waits for us any more. */
+static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    Store *s = arg;
+    (void)db;
+    (void)name;
+    s->log_pages = pages;
+    return SQLITE_OK;
+}
+
+void db_close(Store *s)
+{
+    if (s->log_pages > LOG_PAGES) {
+        /* Whoever opens the database next cannot know how much was carried over, so all of it is,
+         * and the log emptied; where another process reads it, that one's turn comes. */
+        sqlite3_busy_timeout(s->db, 0);
+        (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    }
+    sqlite3_close(s->db);
 }
 
 bool db_open(Store *s, const char *owners, Err *e)
@@ -223,10 +261,10 @@ bool db_open(Store *s, const char *owners, Err *e)
     if (version < DB_FORMAT && !set_up(s, e))
         return false;
     /*
-     * A checkpoint waits for the disk. The log is kept when we leave instead of being carried over
-     * each time, and carried over when it has grown; it is small enough to be read at every start.
+     * A checkpoint waits for the disk, so none is made in a step's way. The log is kept when we
+     * leave, and carried over when it has grown; it is small enough to be read at every start.
      */
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    return exec(s, "PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=64", e) &&
-           check_owners(s, owners, e);
+    sqlite3_wal_hook(s->db, log_grew, s);
+    return exec(s, "PRAGMA synchronous=NORMAL", e) && check_owners(s, owners, e);
 }

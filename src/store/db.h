@@ -20,13 +20,17 @@ typedef struct Use {
     const char *type, *what;
 } Use;
 
+typedef struct Janitor Janitor; /* of tmp.c */
+
 struct Store {
     char *path;
     int dirfd;
     int lockfd; /* of our directory below tmp/; -1 until the first store_tmp */
     char owner[STORE_TMP_MAX];
     unsigned ntmp;
+    Janitor *janitor; /* NULL until something is discarded */
     sqlite3 *db;
+    int log_pages; /* of the database's log, after our last write */
     pthread_mutex_t
         lock; /* one statement at a time: the connection is shared by the pool's threads */
     /* Leases, under the lock. */
@@ -42,8 +46,11 @@ struct Store {
 
 /* store_own - have a directory of our own below tmp/; s->lock is held. */
 NODISCARD bool store_own(Store *s, Err *e);
+/* tmp_done - remove our directory below tmp/. */
+void tmp_done(Store *s);
 
 NODISCARD bool db_open(Store *s, const char *owners, Err *e);
+void db_close(Store *s);
 
 /* A prepared statement under the store's lock; db_end releases both. */
 typedef struct Stmt {

@@ -136,6 +136,21 @@ bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint
     return db_run(&q, e);
 }
 
+bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img, const Descriptor **ret,
+                           Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    ImageManifest m;
+    *ret = NULL;
+    if (!img->packed || !store_has_blob(s, &img->manifest))
+        return true;
+    if (!store_read_blob(s, &img->manifest, &text, e) ||
+        !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
+        return false;
+    *ret = m.nlayer == img->nlayer ? m.layers : NULL;
+    return true;
+}
+
 static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, Err *e)
 {
     bool row;
@@ -224,7 +239,8 @@ static bool find_prefix(Store *s, const char *prefix, Digest *ret, bool *ret_fou
 }
 
 /* An image by the digest of its manifest, as name@sha256:... means it. */
-static bool find_manifest(Store *s, const char *digest, Digest *ret, bool *ret_found, Err *e)
+static bool find_manifest(Store *s, Arena *a, const char *digest, Digest *ret, bool *ret_found,
+                          Err *e)
 {
     Digest d;
     bool row;
@@ -232,9 +248,16 @@ static bool find_manifest(Store *s, const char *digest, Digest *ret, bool *ret_f
     if (!digest_parse(digest, &d))
         return true;
     scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, "SELECT id FROM image WHERE manifest = ?1 OR id = ?1", &q, e))
+    /* An index leads to one image a platform; this machine's is meant. */
+    Platform host = image_platform_host();
+    if (!db_begin(s,
+                  "SELECT id FROM image WHERE manifest = ?1 OR id = ?1 UNION ALL SELECT image FROM "
+                  "(SELECT image FROM doc JOIN image ON image.id = doc.image WHERE digest = ?1 "
+                  "ORDER BY platform <> ?2)",
+                  &q, e))
         return false;
     db_bind_digest(&q, 1, &d);
+    db_bind_text(&q, 2, image_platform_text(a, &host));
     if (!db_row(&q, &row, e))
         return false;
     *ret_found = row && db_digest(&q, 0, ret);
@@ -246,12 +269,12 @@ bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_fou
     ImageRef ref;
     Err unparsable = ERR_INIT;
     if (str_starts(name, "sha256:"))
-        return find_manifest(s, name, ret, ret_found, e) &&
+        return find_manifest(s, a, name, ret, ret_found, e) &&
                (*ret_found || find_prefix(s, name + 7, ret, ret_found, e));
     *ret_found = false;
     if (image_ref_parse(a, name, &ref, &unparsable)) {
         if (ref.digest)
-            return find_manifest(s, ref.digest, ret, ret_found, e);
+            return find_manifest(s, a, ref.digest, ret, ret_found, e);
         if (!find_tag(s, image_ref_tagged(a, &ref), ret, ret_found, e))
             return false;
     }
@@ -288,6 +311,12 @@ bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e)
     return false;
 }
 
+/* Layers of `image` whose bytes are still in a registry: a reader of the layout would miss them. */
+#define MISSING                                                                                    \
+    "SELECT 1 FROM image_layer l WHERE l.image = image.id AND EXISTS (SELECT 1 FROM origin o "     \
+    "WHERE o.diff_id = l.diff_id) AND NOT EXISTS (SELECT 1 FROM packed p JOIN origin o ON "        \
+    "o.diff_id = p.diff_id AND o.blob = p.blob WHERE p.diff_id = l.diff_id)"
+
 bool store_publish(Store *s, Err *e)
 {
     scoped(arena) Arena a = {0};
@@ -299,9 +328,11 @@ bool store_publish(Store *s, Err *e)
     if (lock < 0 || flock(lock, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s/index.lock'", s->path);
     {
-        static const char SQL[] = "SELECT image.manifest, image.manifest_size, tag.name FROM image "
-                                  "LEFT JOIN tag ON tag.image = image.id"
-                                  " WHERE image.manifest IS NOT NULL ORDER BY tag.name, image.id";
+        static const char SQL[] =
+            "SELECT image.manifest, image.manifest_size, tag.name, (SELECT media_type FROM doc "
+            "WHERE digest = image.manifest) FROM image LEFT JOIN tag ON tag.image = image.id"
+            " WHERE image.manifest IS NOT NULL AND NOT EXISTS (" MISSING ") ORDER BY tag.name, "
+            "image.id";
         bool row = true;
         scoped(stmt) Stmt q = {0};
         if (!db_begin(s, SQL, &q, e))
@@ -313,7 +344,8 @@ bool store_publish(Store *s, Err *e)
                 break;
             Descriptor *d = ARENA_PUSH(&a, x.manifests, x.nmanifest, cap);
             const char *name = db_text(&q, 2);
-            d->media_type = MT_OCI_MANIFEST;
+            const char *type = db_text(&q, 3);
+            d->media_type = type ? arena_strdup(&a, type) : MT_OCI_MANIFEST;
             d->size = (uint64_t)db_int(&q, 1);
             d->ref_name = name ? arena_strdup(&a, name) : NULL;
             if (!db_digest(&q, 0, &d->digest))

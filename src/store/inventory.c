@@ -203,6 +203,15 @@ static bool layers_of_images(Inventory *x)
     return ok;
 }
 
+/* snapshot, part: what stands on a part that is needed needs it; those above come first. */
+static bool part_row(Inventory *x, const Stmt *q)
+{
+    uint64_t why = needs_of(x, snapshot_name(x, db_int(q, 0)));
+    if (why)
+        need(x, snapshot_name(x, db_int(q, 1)), why);
+    return true;
+}
+
 /* ---- snapshots and records ---- */
 
 /* id, done, then of `use` */
@@ -404,8 +413,8 @@ static bool add_dirs(Inventory *x, const char *top, const char *type)
 static bool add_internal(Inventory *x)
 {
     static const char *const CONTAINERS[] = {".",      "snapshots", "blobs", "blobs/sha256",
-                                             "mounts", "git"};
-    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git"};
+                                             "mounts", "git",       "index"};
+    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git", "index"};
     StrList names;
     if (!list(x, ".", &names))
         return false;
@@ -527,9 +536,11 @@ static bool take_all(Inventory *x)
                 " FROM record r LEFT JOIN use u ON r.snapshot = 0 AND u.name = 'r' || "
                 "lower(hex(r.key))",
                 record_row) &&
-           layers_of_images(x) && add_snapshots(x) && add_blobs(x) &&
+           each(x, "SELECT snapshot, part FROM part", part_row) && layers_of_images(x) &&
+           add_snapshots(x) && add_blobs(x) &&
            each(x, "SELECT p.blob, p.diff_id FROM packed p", packed_row) &&
            add_dirs(x, "mounts", "exec.cachemount") && add_dirs(x, "git", "source.git") &&
+           add_dirs(x, "index", "source.local") &&
            each(x,
                 "SELECT u.name, " USE_COLUMNS
                 " FROM use u WHERE substr(u.name, 1, 1) IN ('b', 'd')",

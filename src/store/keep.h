@@ -86,6 +86,9 @@ NODISCARD bool collect(Store *s, const StrList *names, bool forced, bool *ret_go
 /* collect_debris - finish what a killed collection began, drop what killed writers left. */
 NODISCARD bool collect_debris(Store *s, Err *e);
 
+/* origins_forget - drop what is known of layers that no image has any more. */
+NODISCARD bool origins_forget(Store *s, Err *e);
+
 /* store_cache_unknown - the counter of the cache's size must be taken anew. */
 NODISCARD bool store_cache_unknown(Store *s, Err *e);
 

@@ -241,6 +241,25 @@ bool store_use(Store *s, const char *path, const char *what, Err *e)
     return true;
 }
 
+bool store_index(Store *s, const char *dir, const char *rule, char out[static STORE_TMP_MAX],
+                 Err *e)
+{
+    char hex[DIGEST_HEX_SIZE], name[NAME_MAX_LEN];
+    bool gone;
+    Digest d;
+    Hasher h;
+    hash_init(&h);
+    hash_add(&h, dir, strlen(dir) + 1);
+    hash_add(&h, rule, strlen(rule) + 1);
+    hash_end(&h, &d);
+    digest_hex(&d, hex);
+    (void)snprintf(out, STORE_TMP_MAX, "index/%.32s", hex);
+    (void)snprintf(name, sizeof name, "d%s", out);
+    if (!s->looks && mkdirat(s->dirfd, "index", 0700) < 0 && errno != EEXIST)
+        return err_errno(e, ERR_STORE, "create '%s/index'", s->path);
+    return lease(s, name, false, &gone, e);
+}
+
 void store_describe(Store *s, SnapshotId id, const char *type, const char *what)
 {
     char name[NAME_MAX_LEN];

@@ -1,5 +1,5 @@
 /*
- * store/store.c - opening, tmp/, and blobs.
+ * store/store.c - opening, and blobs.
  */
 #include "store/store.h"
 
@@ -91,13 +91,9 @@ void store_done(Store *s)
 {
     if (!s)
         return;
-    if (s->lockfd >= 0) {
-        Err ignored = ERR_INIT;
-        (void)fs_remove_tree(s->dirfd, s->owner, &ignored); /* best effort: the next build sweeps */
-        close(s->lockfd);
-    }
+    tmp_done(s);
     sqlite3_finalize(s->doomed);
-    sqlite3_close(s->db);
+    db_close(s);
     map_done(&s->use_of);
     arena_done(&s->arena);
     if (s->leasefd >= 0)
@@ -117,94 +113,6 @@ const char *store_path(const Store *s)
 int store_dirfd(const Store *s)
 {
     return s->dirfd;
-}
-
-/* ---- tmp ---- */
-
-/* Our own directory below tmp/, with a lock that dies with us. */
-bool store_own(Store *s, Err *e)
-{
-    char lock[STORE_TMP_MAX + 8], fresh[STORE_TMP_MAX];
-    if (s->lockfd >= 0)
-        return true;
-    for (unsigned i = 0;; i++) {
-        /* Made and locked under a name the sweep does not look at, so that it never sees it
-         * unlocked. */
-        (void)snprintf(fresh, sizeof fresh, "tmp/.new-%d-%u", (int)getpid(), i);
-        if (mkdirat(s->dirfd, fresh, 0700) == 0)
-            break;
-        if (errno != EEXIST || i > 1000)
-            return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, fresh);
-    }
-    (void)snprintf(lock, sizeof lock, "%s/lock", fresh);
-    int fd = openat(s->dirfd, lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        err_errno(e, ERR_STORE, "lock '%s/%s'", s->path, lock);
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    for (unsigned i = 0;; i++) {
-        (void)snprintf(s->owner, sizeof s->owner, "tmp/%d-%u", (int)getpid(), i);
-        if (renameat(s->dirfd, fresh, s->dirfd, s->owner) == 0)
-            break;
-        if ((errno != ENOTEMPTY && errno != EEXIST) || i > 1000) {
-            close(fd);
-            return err_errno(e, ERR_STORE, "rename to '%s/%s'", s->path, s->owner);
-        }
-    }
-    s->lockfd = fd;
-    return true;
-}
-
-bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *e)
-{
-    pthread_mutex_lock(&s->lock);
-    bool ok = store_own(s, e);
-    if (ok)
-        (void)snprintf(out, STORE_TMP_MAX, "%.60s/%.20s-%u", s->owner, what, s->ntmp++);
-    pthread_mutex_unlock(&s->lock);
-    return ok;
-}
-
-/* Whether nobody holds the lock of tmp/<name>. */
-static bool owner_dead(Store *s, const char *name)
-{
-    char path[STORE_TMP_MAX + 300];
-    (void)snprintf(path, sizeof path, "tmp/%s/lock", name);
-    scoped(fd) int fd = openat(s->dirfd, path, O_RDWR | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT;
-    return flock(fd, LOCK_EX | LOCK_NB) == 0;
-}
-
-/* A process that died between mkdir and rename leaves tmp/.new-<pid>-<n>. */
-static bool fresh_dead(const char *name)
-{
-    char proc[40];
-    (void)snprintf(proc, sizeof proc, "/proc/%ld", strtol(name + 5, NULL, 10));
-    return access(proc, F_OK) < 0;
-}
-
-void store_sweep(Store *s)
-{
-    scoped(arena) Arena a = {0};
-    scoped(fd) int fd = openat(s->dirfd, "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    StrList names = {0};
-    Err ignored = ERR_INIT;
-    if (fd < 0 || !fs_list(&a, fd, &names, &ignored))
-        return;
-    bool any = false;
-    for (size_t i = 0; i < names.n; i++) {
-        Err once = ERR_INIT;
-        if (!(str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : owner_dead(s, names.v[i])))
-            continue;
-        (void)fs_remove_tree(fd, names.v[i], &once); /* best effort: the next sweep tries again */
-        any = true;
-    }
-    /* The dead did not say what they added. */
-    if (any)
-        (void)!store_cache_unknown(s, &ignored);
 }
 
 /* ---- blobs ---- */

@@ -10,6 +10,7 @@
  *                                              images
  *   meta.db                                    SQLite, WAL
  *   snapshots/<id>                             what one layer or step wrote, overlay form
+ *   index/<hex>                                what is known of the files of a build context
  *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
  *   leases/<n>                                 what one process uses; held by it (keep.h)
  *   logs/                                      output of steps that failed
@@ -56,6 +57,11 @@ int store_dirfd(const Store *s);
  * yet. */
 enum { STORE_TMP_MAX = 96 };
 NODISCARD bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *e);
+/*
+ * store_discard - remove a path of store_tmp() with all below it, some time before store_done(). A
+ * thread of the store's does it, so the namespaces must be entered. Any thread may call it.
+ */
+void store_discard(Store *s, const char *path);
 /* store_sweep - remove what dead processes left. What cannot be removed now is left for later. */
 void store_sweep(Store *s);
 
@@ -101,7 +107,18 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX]);
 /* store_snapshot_add - publish the finished directory `tmp` (relative to store_dirfd()) as a
  * snapshot. */
 NODISCARD bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e);
-/* store_snapshot_exists - whether its directory is there; then it stays until this process ends. */
+/*
+ * store_snapshot_add_over - the same for a directory that holds only what differs from `below`, the
+ * parts of another snapshot: all of them together are what a step wrote.
+ */
+NODISCARD bool store_snapshot_add_over(Store *s, const char *tmp, const SnapshotId *below, size_t n,
+                                       SnapshotId *ret, Err *e);
+/* store_snapshot_parts - the directories that are a snapshot, bottom first, itself last; none of
+ * the empty one. In the arena. */
+NODISCARD bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret,
+                                    size_t *ret_n, Err *e);
+/* store_snapshot_exists - whether its directories are there; then they stay until this process
+ * ends. */
 bool store_snapshot_exists(Store *s, SnapshotId id);
 
 /* The snapshot that holds an unpacked layer. */
@@ -154,6 +171,10 @@ NODISCARD bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage 
 /* store_image_packed - remember the manifest of an image; store_publish() then lists it. */
 NODISCARD bool store_image_packed(Store *s, const Digest *id, const Digest *manifest, uint64_t size,
                                   Err *e);
+/* store_manifest_layers - the layers' descriptors in the manifest of an image, one for each of its
+ * layers; NULL when it has no manifest yet. */
+NODISCARD bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img,
+                                     const Descriptor **ret, Err *e);
 /* store_publish - write index.json from the database. */
 NODISCARD bool store_publish(Store *s, Err *e);
 
@@ -181,6 +202,44 @@ NODISCARD bool store_packed_get(Store *s, const Digest *diff_id, Compression how
                                 uint64_t *ret_size, bool *ret_found, Err *e);
 NODISCARD bool store_packed_put(Store *s, const Digest *diff_id, Compression how,
                                 const Digest *blob, uint64_t size, Err *e);
+
+/* ---- what registries have ---- */
+
+/*
+ * Where a layer's bytes can be had. An image whose layers have an origin is whole without them:
+ * they are fetched when a step or an output needs them.
+ */
+typedef struct StoreOrigin {
+    Digest blob;
+    uint64_t size; /* bytes of the blob */
+    const char *media_type;
+    const char *repo; /* "docker.io/library/alpine"; "" when only `urls` are known */
+    StrList urls;     /* of a foreign layer */
+} StoreOrigin;
+
+NODISCARD bool store_origin_put(Store *s, const Digest *diff_id, const StoreOrigin *o, Err *e);
+/* store_origins - all that is known of a layer, the latest first. */
+NODISCARD bool store_origins(Store *s, Arena *a, const Digest *diff_id, StoreOrigin **ret,
+                             size_t *ret_n, Err *e);
+/* store_blob_repos - the repositories that have a blob, the latest first. */
+NODISCARD bool store_blob_repos(Store *s, Arena *a, const Digest *blob, StrList *ret, Err *e);
+
+/* What a registry calls an image of ours. */
+typedef struct StoreDoc {
+    Digest digest;          /* of a manifest or an index */
+    const char *platform;   /* the image is for: an index has one for each */
+    const char *repo;       /* "docker.io/library/alpine" */
+    const char *media_type; /* of the document */
+} StoreDoc;
+
+/* store_doc_put - remember it; store_find() then knows the image by this digest. */
+NODISCARD bool store_doc_put(Store *s, const Digest *image, const StoreDoc *d, Err *e);
+/* store_doc_find - the image a digest leads to; an index does so for each platform. */
+NODISCARD bool store_doc_find(Store *s, const Digest *digest, const char *platform, Digest *ret,
+                              bool *ret_found, Err *e);
+/* store_docs - what is remembered of an image. */
+NODISCARD bool store_docs(Store *s, Arena *a, const Digest *image, StoreDoc **ret, size_t *ret_n,
+                          Err *e);
 
 /* ---- what is kept, and what goes ---- */
 
@@ -245,6 +304,18 @@ void store_just_looks(Store *s);
  * ends: it is not collected meanwhile. Call it before looking whether the directory is there.
  *   what  for listings: the cache's id, the remote */
 NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
+/*
+ * store_index - where what is known of a directory outside is kept, relative to store_dirfd(); it
+ * is used by this process from now on, and need not be there. Who makes it says so with
+ * store_use().
+ *
+ *   dir   the directory
+ *   rule  what else the index is for
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool store_index(Store *s, const char *dir, const char *rule,
+                           char out[static STORE_TMP_MAX], Err *e);
 /* store_describe - the type and origin of a snapshot that no step made, for listings. */
 void store_describe(Store *s, SnapshotId id, const char *type, const char *what);
 /* store_note_uses - write down what was used, and when; once at the end of a process, in one

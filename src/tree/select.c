@@ -75,6 +75,44 @@ static bool walk_name(Walker *w, const ViewNode *dir, const char *prefix, const 
     return true;
 }
 
+/*
+ * The entries from `first` on are a reader's, who numbers the inodes as he likes: each file that
+ * has more than one name here gets the number of the first of them, the others none.
+ */
+static void regroup(Walker *w, size_t first)
+{
+    Tree *t = &w->out->tree;
+    uint32_t max = 0;
+    for (size_t i = first; i < t->n; i++)
+        max = t->v[i].link_group > max ? t->v[i].link_group : max;
+    if (!max)
+        return;
+    size_t *firsts = NEW_N(w->arena, size_t, (size_t)max + 1); /* group -> index + 1 */
+    for (size_t i = first; i < t->n; i++) {
+        uint32_t group = t->v[i].link_group;
+        if (!group)
+            continue;
+        t->v[i].link_group = (uint32_t)firsts[group];
+        if (firsts[group])
+            t->v[firsts[group] - 1].link_group = (uint32_t)firsts[group];
+        else
+            firsts[group] = i + 1;
+    }
+}
+
+/* All that is below a directory that was named, by the view's own way if it has one. */
+static bool walk_root(Walker *w, const ViewNode *dir)
+{
+    const View *v = w->view;
+    size_t first = w->out->tree.n;
+    if (!v->reader || (w->filter && !w->filter->name))
+        return walk(w, dir, "", 0);
+    if (!v->reader->below(v->arg, w->arena, dir->path, w->filter, &w->out->tree, w->e))
+        return false;
+    regroup(w, first);
+    return true;
+}
+
 /* A directory that the ignore file leaves out may be closed to us: nothing in it is looked for. */
 static bool is_closed(const Walker *w, const ViewNode *dir)
 {
@@ -134,7 +172,7 @@ static bool add_root(Walker *w, const char *name, bool matched)
     Selection *s = w->out;
     size_t first = s->tree.n;
     bool is_dir = S_ISDIR(node.st.st_mode);
-    if (!(is_dir ? walk(w, &node, "", 0) : add_entry(w, &node, "", false)))
+    if (!(is_dir ? walk_root(w, &node) : add_entry(w, &node, "", false)))
         return false;
     if (node.passage && s->tree.n == first) /* nothing in it is to be seen, so neither is it */
         return true;
@@ -215,6 +253,11 @@ bool tree_hash(const View *v, Tree *t, Err *e)
         ViewNode node;
         if (!view_lookup(v, x->from, VIEW_NOFOLLOW, &node, e))
             return false;
+        if (v->reader && node.exists) {
+            if (!v->reader->content(v->arg, &node, &x->content, e))
+                return false;
+            continue;
+        }
         scoped(fd) int fd = node.exists ? view_open(v, &node) : -1;
         uint64_t size;
         if (!node.exists)

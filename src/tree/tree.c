@@ -76,23 +76,28 @@ void tree_digest(const Tree *t, Digest *ret)
     hash_end(&h, ret);
 }
 
+void selection_digest_of(const Selected *roots, size_t nroot, const Digest *entries, Digest *ret)
+{
+    Hasher h;
+    hash_init(&h);
+    add_text(&h, "lighter selection 1");
+    add_u64(&h, nroot);
+    for (size_t i = 0; i < nroot; i++) {
+        const char *slash = strrchr(roots[i].name, '/');
+        add_text(&h, slash ? slash + 1 : roots[i].name);
+        add_u64(&h, roots[i].is_dir);
+        add_u64(&h, roots[i].first);
+        add_u64(&h, roots[i].n);
+    }
+    add_bytes(&h, entries->b, DIGEST_SIZE);
+    hash_end(&h, ret);
+}
+
 void selection_digest(const Selection *s, Digest *ret)
 {
     Digest entries;
-    Hasher h;
     tree_digest(&s->tree, &entries);
-    hash_init(&h);
-    add_text(&h, "lighter selection 1");
-    add_u64(&h, s->nroot);
-    for (size_t i = 0; i < s->nroot; i++) {
-        const char *slash = strrchr(s->roots[i].name, '/');
-        add_text(&h, slash ? slash + 1 : s->roots[i].name);
-        add_u64(&h, s->roots[i].is_dir);
-        add_u64(&h, s->roots[i].first);
-        add_u64(&h, s->roots[i].n);
-    }
-    add_bytes(&h, entries.b, DIGEST_SIZE);
-    hash_end(&h, ret);
+    selection_digest_of(s->roots, s->nroot, &entries, ret);
 }
 
 static bool text_same(const char *a, const char *b)

@@ -75,6 +75,39 @@ void tree_digest(const Tree *t, Digest *ret);
 /* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
 bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
 
+/* tree_write - append the entries of a walk as bytes, with a note of the caller's. */
+void tree_write(const Tree *t, Str note, Buf *out);
+
+/* Entries that were written, one after the other. */
+typedef struct TreeReader {
+    Str left;
+    size_t n; /* entries in it */
+    Str note;
+} TreeReader;
+
+/* tree_read - begin to read; strings stay in `bytes`. False when these are not what was written. */
+NODISCARD bool tree_read(Str bytes, TreeReader *ret);
+
+/* One path of two walks: what it was and what it is, NULL where it is not there. */
+typedef struct TreeChange {
+    const TreeEntry *old, *now;
+} TreeChange;
+
+/* A walk that was written down and one of now, side by side. */
+typedef struct TreeSteps {
+    TreeReader old;
+    const Tree *now;
+    Arena *arena; /* for attributes */
+    size_t k;
+    TreeEntry next; /* of the old ones, when has_next */
+    TreeEntry given;
+    bool has_next, damaged;
+} TreeSteps;
+
+/* tree_step - the next path of either; false at the end, and when what is read is `damaged`.
+ * `ret->old` is valid until the next step. */
+bool tree_step(TreeSteps *s, TreeChange *ret);
+
 /* ---- views ---- */
 
 typedef enum ViewSight {
@@ -90,7 +123,8 @@ typedef struct View {
     bool zero_owner; /* a context: everything is read as owned by 0:0 */
     /* NULL, or what a path (without leading slash) is to the reader. */
     ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
-    const void *arg;
+    const struct ViewReader *reader; /* NULL, or quicker ways to read */
+    const void *arg;                 /* of `sight` and of the reader */
 } View;
 
 /* A place in a view. `path` is resolved: no link on the way, no leading slash, "" is the root. */
@@ -125,6 +159,8 @@ int view_open(const View *v, const ViewNode *file);
  * view_entry - read a node's fields (type, owner, link, xattrs; no content digest) into an entry.
  */
 NODISCARD bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, Err *e);
+/* tree_xattrs - read the attributes that are kept of a file or directory, sorted, into an entry. */
+NODISCARD bool tree_xattrs(int dirfd, const char *path, Arena *a, TreeEntry *t, Err *e);
 
 /* overlay_whiteout, overlay_opaque - how overlayfs marks a deletion, and a directory that hides
  * what is below. */
@@ -154,7 +190,20 @@ typedef struct Selection {
 typedef struct TreeFilter {
     ViewSight (*sight)(const void *arg, const char *path, bool is_dir);
     const void *arg;
+    const char *name; /* filters of one name choose the same */
 } TreeFilter;
+
+/* Ways to read a view that need not go name by name: a context knows what has not changed. */
+typedef struct ViewReader {
+    /*
+     * Append all that lies below a directory, as tree_select() does and with digests. `link_group`
+     * is any number that files with one inode share.
+     */
+    bool (*below)(const void *arg, Arena *a, const char *dir, const TreeFilter *filter, Tree *out,
+                  Err *e);
+    /* The digest of a file. */
+    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, Err *e);
+} ViewReader;
 
 /*
  * tree_select - resolve one COPY source in a view and append what it stands for.
@@ -177,5 +226,7 @@ NODISCARD bool tree_hash(const View *v, Tree *t, Err *e);
 
 /* selection_digest - the digest of roots (their base names and kind) and entries. */
 void selection_digest(const Selection *s, Digest *ret);
+/* selection_digest_of - the same, where tree_digest() of the entries is known. */
+void selection_digest_of(const Selected *roots, size_t nroot, const Digest *entries, Digest *ret);
 
 #endif

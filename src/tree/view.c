@@ -328,21 +328,17 @@ static int by_xattr(const void *a, const void *b)
     return strcmp(((const TreeXattr *)a)->name, ((const TreeXattr *)b)->name);
 }
 
-/* Extended attributes of a file or directory; other types have none that are kept. */
-static bool read_xattrs(const View *v, Arena *a, const ViewNode *node, TreeEntry *t, Err *e)
+bool tree_xattrs(int dirfd, const char *path, Arena *a, TreeEntry *t, Err *e)
 {
-    if (!v->n || (!S_ISREG(node->st.st_mode) && !S_ISDIR(node->st.st_mode)))
-        return true;
     /* An O_PATH descriptor needs no read permission; its /proc name reaches the file itself. */
-    scoped(fd) int fd = openat(v->dirfds[node->layer], node->path[0] ? node->path : ".",
-                               O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    scoped(fd) int fd = openat(dirfd, path[0] ? path : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
     char proc[32], names[16 << 10];
     if (fd < 0)
-        return err_errno(e, ERR_STORE, "open '%s'", node->path);
+        return err_errno(e, ERR_STORE, "open '%s'", path);
     (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", fd);
     ssize_t n = listxattr(proc, names, sizeof names);
     if (n < 0 && errno == ERANGE)
-        return err_errno(e, ERR_STORE, "list attributes of '%s'", node->path);
+        return err_errno(e, ERR_STORE, "list attributes of '%s'", path);
     if (n <= 0)
         return true;
     size_t cap = 0;
@@ -352,7 +348,7 @@ static bool read_xattrs(const View *v, Arena *a, const ViewNode *node, TreeEntry
             continue;
         ssize_t len = getxattr(proc, name, value, sizeof value);
         if (len < 0)
-            return err_errno(e, ERR_STORE, "read attribute %s of '%s'", name, node->path);
+            return err_errno(e, ERR_STORE, "read attribute %s of '%s'", name, path);
         *ARENA_PUSH(a, t->xattrs, t->nxattr, cap) =
             (TreeXattr){arena_strdup(a, name), {arena_strndup(a, value, (size_t)len), (size_t)len}};
     }
@@ -387,7 +383,9 @@ bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, E
         t.link = arena_strndup(a, target, (size_t)n);
         t.mode = 0777;
     }
-    if (!read_xattrs(v, a, node, &t, e))
+    /* Other types have none that are kept. */
+    if (v->n && (t.type == TREE_FILE || t.type == TREE_DIR) &&
+        !tree_xattrs(v->dirfds[node->layer], node->path, a, &t, e))
         return false;
     *ret = t;
     return true;

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from harness import (IS_ROOT, REPO, Account, Image, Lighter, remove)
+from servers import Servers
 
 
 # ---- the session's places ------------------------------------------------------------------------
@@ -208,6 +209,17 @@ def needs():
 def needs_root():
     if not IS_ROOT:
         pytest.skip("needs root")
+
+
+@pytest.fixture
+def servers(place):
+    """Makes registries on loopback; all are ended after the test."""
+    made = Servers(Path(tempfile.mkdtemp(prefix="servers-", dir=place)))
+    made.place.chmod(0o755)
+    yield made
+    made.stack.close()
+    with contextlib.suppress(OSError):
+        remove(made.place)
 
 
 @pytest.fixture

@@ -154,15 +154,15 @@ class Lighter:
         base.update(env or {})
         return {name: value for name, value in base.items() if value is not None}
 
-    def start(self, *args, env=None, **options):
-        """Start a command and do not wait."""
+    def start(self, *args, env=None, before=(), **options):
+        """Start a command and do not wait; `before` are words in front of it."""
         if self.account:
             options = {**self.account.popen(), **options}
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
         options.setdefault("cwd", self.place)
-        return subprocess.Popen([self.binary, *map(os.fspath, args)], env=self.environment(env),
+        return subprocess.Popen([*before, self.binary, *map(os.fspath, args)], env=self.environment(env),
                                 **options)
 
     def __call__(self, *args, input=None, code=0, timeout=120, watch=False, iidfile=None, **options):

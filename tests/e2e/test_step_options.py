@@ -25,6 +25,55 @@ def refused(lighter, *args, lines=("RUN true",), code=2):
     return done.error
 
 
+# ---- rights --------------------------------------------------------------------------------------
+
+INSECURE = ["--allow", "security.insecure"]
+ALL_CAPS = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("CapBnd"))
+
+
+def test_an_insecure_step_has_all_rights_and_the_next_one_has_not(lighter):
+    done = run(lighter, "RUN --security=insecure sed -n 's/CapEff:.*\\(.\\{16\\}\\)$/all=\\1/p' /proc/self/status && "
+               "sed -n 's/Seccomp:.*\\(.\\)$/filter=\\1/p' /proc/self/status && mkdir /m && mount -t tmpfs x /m && "
+               "mount -t proc x /m && echo mounted=yes",
+               "RUN sed -n 's/Seccomp:.*\\(.\\)$/then=\\1/p' /proc/self/status; mount -t tmpfs x /m 2>/dev/null || echo again=no",
+               args=INSECURE)
+    assert int(done.said("all"), 16) & 1 << 21, "CAP_SYS_ADMIN is among them"
+    if lighter.isolation == "root":
+        assert done.said("all") == ALL_CAPS
+    assert (done.said("filter"), done.said("mounted"), done.said("then"), done.said("again")) == ("0", "yes", "2", "no")
+
+
+def test_an_insecure_step_sees_what_is_masked_from_others(lighter):
+    look = "ls -A /proc/acpi 2>/dev/null | wc -l; grep -c ' /proc/sys ' /proc/mounts || true"
+    done = run(lighter, f"RUN --security=insecure echo open=$({look})", f"RUN echo masked=$({look})", args=INSECURE)
+    assert done.said("open").split()[-1] == "0" and done.said("masked") == "0 1"
+
+
+def test_security_is_in_the_key_where_it_is_not_dockers_default(lighter):
+    assert run(lighter, "RUN echo x >/x").ran
+    assert run(lighter, "RUN --security=sandbox echo x >/x").ran == []
+    assert run(lighter, "RUN --security=insecure echo x >/x", args=INSECURE).ran
+
+
+def test_an_insecure_step_needs_the_entitlement(lighter):
+    error = refused(lighter, lines=["RUN --security=insecure true"], code=3)
+    assert "<stdin>:2" in error and "'--allow security.insecure'" in error
+
+
+def test_mode_chroot_refuses_an_insecure_step_by_name(lighters, bases, needs_root):
+    lighter = lighters("chroot", bases=[bases("busybox")])
+    error = run(lighter, "RUN --security=insecure true", args=INSECURE, code=6).error
+    assert "--security=insecure: mode chroot has no more rights to give" in error
+
+
+def test_raw_sockets_are_given_for_networks_of_the_steps_own_alone(lighter):
+    look = "RUN {} sed -n 's/CapBnd:.*\\(.\\{{16\\}}\\)$/{}=\\1/p' /proc/self/status"
+    done = run(lighter, look.format("--network=none", "own"), look.format("", "host"))
+    assert int(done.said("own"), 16) & 1 << 13
+    assert bool(int(done.said("host"), 16) & 1 << 13) == (lighter.isolation != "root"), \
+        "in a user namespace the right is good for nothing outside"
+
+
 # ---- network -------------------------------------------------------------------------------------
 
 SEES = "grep -c : /proc/net/dev"
@@ -56,9 +105,9 @@ def test_the_hosts_network_by_name_needs_the_entitlement(lighter):
 
 
 @pytest.mark.parametrize("args, said", [
-    (["--network=bridge"], "--network=bridge: expected default, none or host"),
-    (["--allow", "network"], "--allow network: expected network.host"),
-    (["--allow", "device"], "--allow device: expected network.host"),
+    (["--network=bridge"], "--network=bridge: expected default, host, none or passt"),
+    (["--allow", "network"], "--allow network: expected network.host or security.insecure"),
+    (["--allow", "device"], "--allow device: expected network.host or security.insecure"),
 ])
 def test_unknown_words_are_refused(lighter, args, said):
     assert said in refused(lighter, *args)
@@ -70,7 +119,7 @@ def test_run_has_the_callers_network_or_none(lighter):
     count = ["sh", "-c", SEES]
     assert lighter.run("busybox", *count).stdout.strip() == str(HOST_INTERFACES)
     assert lighter.run("busybox", *count, args=["--network=none"]).stdout.strip() == "1"
-    assert "expected default, none or host" in lighter.run("busybox", "true", args=["--network=x"], code=2).error
+    assert "expected default, host, none or passt" in lighter.run("busybox", "true", args=["--network=x"], code=2).error
 
 
 # ---- /etc/hosts ----------------------------------------------------------------------------------

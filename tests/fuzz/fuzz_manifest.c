@@ -17,8 +17,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     ImageManifest m;
     ImageConfig c;
 
-    if (image_index_parse(&a, (const char *)bytes, n, &x, &e[0]))
+    if (image_index_parse(&a, (const char *)bytes, n, &x, &e[0])) {
+        Platform host = image_platform_host();
+        size_t i = 0;
+        if (image_platform_pick(&x, &host, &i))
+            assert(i < x.nmanifest && !x.manifests[i].attestation);
         image_index_text(&x, &text);
+    }
     text.len = 0;
     if (image_manifest_parse(&a, (const char *)bytes, n, &m, &e[1]))
         image_manifest_text(&m, &text);

@@ -15,12 +15,16 @@
     chunked=1           send the body in chunks, without Content-Length
     echo=NAME           the body is this header of the request
 
-/seen?PATH tells how many requests PATH (with its query) got, /bytes?PATH how many bytes of body went out.
+    early=1             (a request with a body) answer without reading it
+
+A body of POST, PUT or PATCH is answered by "METHOD LENGTH SHA256". /seen?PATH tells how many requests PATH
+(with its query) got, /bytes?PATH how many bytes of body went out, /connections how many connections were made.
 Usage: http_server.py [CERTIFICATE KEY]
 """
 
 import collections
 import gzip
+import hashlib
 import http.server
 import socketserver
 import ssl
@@ -31,6 +35,7 @@ import urllib.parse
 seen = collections.Counter()
 sent = collections.Counter()
 not_before = {}
+connections = 0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -67,8 +72,44 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"sorry")
 
+    def setup(self):
+        global connections
+        connections += 1
+        super().setup()
+
+    def handle_expect_100(self):
+        if "early=1" in self.path:
+            self.do_PUT()
+            return False
+        return super().handle_expect_100()
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_PUT(self):
+        q = dict(urllib.parse.parse_qsl(self.path.partition("?")[2]))
+        seen[self.path] += 1
+        if "early" in q:
+            self.close_connection = True
+            return self.fail({"code": q["status"]})
+        if seen[self.path] <= int(q.get("fail", 0)):
+            self.close_connection = True
+            return self.fail(q)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(int(q.get("status", 200)))
+        if "location" in q:
+            self.send_header("Location", q["location"])
+        self.send_body({}, f"{self.command} {len(body)} {hashlib.sha256(body).hexdigest()}".encode())
+
+    do_POST = do_PATCH = do_PUT
+
+    def do_DELETE(self):
+        self.plain("DELETE")
+
     def do_GET(self):
         path, _, query = self.path.partition("?")
+        if path == "/connections":
+            return self.plain(str(connections))
         if path == "/seen":
             return self.plain(str(seen[query]))
         if path == "/bytes":
@@ -98,6 +139,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+        if self.command == "HEAD":
+            return
         part = body[:int(q["cut"])] if "cut" in q else body
         sent[self.path] += len(part)
         self.wfile.write(part)

@@ -534,7 +534,7 @@ static void the_text_of_a_key_has_one_line_a_field(void **state)
 /* ---- options ---- */
 
 typedef struct Options {
-    bool verbose, quiet;
+    bool verbose, quiet, unsafe;
     const char *file;
     StrList args;
 } Options;
@@ -544,6 +544,7 @@ static const OptRow ROWS[] = {
     {"quiet", 'q', OPT_BOOL, offsetof(Options, quiet), NULL, "say less"},
     {"file", 'f', OPT_STRING, offsetof(Options, file), "PATH", "Dockerfile"},
     {"build-arg", 0, OPT_LIST, offsetof(Options, args), "K=V", "variable"},
+    {"verify", 0, OPT_OFF, offsetof(Options, unsafe), NULL, "look twice"},
     {"squash", 0, OPT_REFUSED, 0, NULL, "layers stay as they are"},
 };
 static const OptTable TABLE = {"lighter build", "Build.", ROWS, NELEM(ROWS), false};
@@ -609,6 +610,12 @@ static void lists_gather_strings_replace_and_booleans_take_words(void **state)
     assert_string_equal(o.file, "--quiet");
     FAILS(parse_with(&a, &TABLE, ARGS("--quiet=maybe"), &o, &rest, &help, &e), ERR_USAGE,
           "--quiet: 'maybe'");
+    /* What is on by itself is noticed when it is turned off. */
+    OK(parse_with(&a, &TABLE, ARGS("--verify", "x"), &o, &rest, &help, &e));
+    assert_false(o.unsafe);
+    assert_int_equal(rest.n, 1);
+    OK(parse_with(&a, &TABLE, ARGS("--verify=false"), &o, &rest, &help, &e));
+    assert_true(o.unsafe);
 }
 
 static void what_the_table_does_not_have_is_refused_by_name(void **state)

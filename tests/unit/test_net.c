@@ -278,7 +278,7 @@ static void a_server_that_keeps_failing_is_given_up(void **state)
 
     (void)state;
     FAILS(get_fails(&a, at(&a, "/down?fail=9&code=503"), &e), ERR_NETWORK,
-          "status 503 (tried 4 times)");
+          "status 503 (tried 6 times)");
     assert_int_equal(seen(&a, "/down?fail=9&code=503"), NET_ATTEMPTS);
 }
 
@@ -393,9 +393,25 @@ static void the_environments_proxy_is_asked(void **state)
     scoped(arena) Arena a = {0};
 
     (void)state;
-    setenv("http_proxy", at(&a, ""), 1);
-    assert_string_equal(get(&a, "http://nowhere.invalid/x?body=by-proxy", NULL), "by-proxy");
+    static const char *const SPELLINGS[] = {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"};
+    for (size_t i = 0; i < NELEM(SPELLINGS); i++) {
+        setenv(SPELLINGS[i], at(&a, ""), 1);
+        assert_string_equal(get(&a, "http://nowhere.invalid/x?body=by-proxy", NULL), "by-proxy");
+        unsetenv(SPELLINGS[i]);
+    }
+    /* Nobody asks a proxy for this machine. */
+    setenv("http_proxy", "http://127.0.0.1:1", 1);
+    assert_string_equal(get(&a, at(&a, "/direct?body=direct"), NULL), "direct");
     unsetenv("http_proxy");
+}
+
+/* Ask, and give the status; the body goes to `into`. */
+static int ask(Arena *a, const NetAsk *q, Buf *into, NetAnswer *ret)
+{
+    Err e = ERR_INIT;
+    into->len = 0;
+    OK(net_ask(a, q, into, 1 << 20, ret, NULL, &e));
+    return ret->status;
 }
 
 static void only_a_known_certificate_is_trusted(void **state)
@@ -422,6 +438,222 @@ static void only_a_known_certificate_is_trusted(void **state)
     FAILS(get_fails(&a, arena_printf(&a, "https://localhost:%d/x", tls.port), &e), ERR_NETWORK,
           "localhost");
     unsetenv("SSL_CERT_FILE");
+
+    scoped(buf) Buf b = BUF_INIT;
+    NetAnswer ans;
+    NetTrust trust = {.ca_pem = slurp(&a, s.fd, "cert")};
+    assert_int_equal(ask(&a, &(NetAsk){.url = url, .trust = &trust}, &b, &ans), 200);
+    trust = (NetTrust){.insecure = true};
+    assert_int_equal(ask(&a, &(NetAsk){.url = url, .trust = &trust}, &b, &ans), 200);
+    /* What was said for one request counts for no other. */
+    FAILS(get_fails(&a, url, &e), ERR_NETWORK, "certificate");
+    NetAsk down = {.url = arena_printf(&a, "%s?status=302&location=%s", url, at(&a, "/plain")),
+                   .trust = &trust};
+    FAILS(net_ask(&a, &down, &b, 100, &ans, NULL, &e), ERR_NETWORK, "from https to http");
+    assert_int_equal(seen(&a, "/plain"), 0);
+}
+
+/* ---- any exchange ---- */
+
+static void a_body_is_sent_with_any_method_and_any_status_is_an_answer(void **state)
+{
+    static const char *const METHODS[] = {"POST", "PUT", "PATCH"};
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    NetAnswer ans;
+
+    (void)state;
+    for (size_t i = 0; i < NELEM(METHODS); i++) {
+        NetAsk q = {.method = METHODS[i],
+                    .url = at(&a, "/up?status=202&location=/elsewhere"),
+                    .has_body = true,
+                    .body = "hello\n",
+                    .body_size = 6};
+        assert_int_equal(ask(&a, &q, &b, &ans), 202);
+        assert_string_equal(
+            buf_str(&b), arena_printf(&a,
+                                      "%s 6 "
+                                      "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6"
+                                      "be03",
+                                      METHODS[i]));
+        assert_string_equal(net_header(&ans, "LOCATION"), "/elsewhere");
+        assert_null(net_header(&ans, "Locatio"));
+    }
+    NetAsk empty = {.method = "POST", .url = at(&a, "/up"), .has_body = true, .body = ""};
+    assert_int_equal(ask(&a, &empty, &b, &ans), 200);
+    assert_true(str_starts(buf_str(&b), "POST 0 "));
+    assert_int_equal(ask(&a, &(NetAsk){.method = "DELETE", .url = at(&a, "/x")}, &b, &ans), 200);
+    assert_string_equal(buf_str(&b), "DELETE");
+    assert_int_equal(ask(&a, &(NetAsk){.method = "HEAD", .url = at(&a, "/h?size=12")}, &b, &ans),
+                     200);
+    assert_int_equal(ans.length, 12);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(ask(&a, &(NetAsk){.url = at(&a, "/no?status=401&body=why")}, &b, &ans), 401);
+    assert_string_equal(buf_str(&b), "why");
+}
+
+static void part_of_a_file_is_sent_without_being_held(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(scratch) Scratch s = scratch_new();
+    scoped(buf) Buf b = BUF_INIT;
+    scoped(fd) int fd = openat(s.fd, "f", O_RDWR | O_CREAT, 0600);
+    NetAnswer ans;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, 9 << 20), 0);
+    NetAsk q = {.method = "PUT",
+                .url = at(&a, "/up"),
+                .has_body = true,
+                .body_fd = fd,
+                .body_at = 1 << 20,
+                .body_size = 8 << 20};
+    assert_int_equal(ask(&a, &q, &b, &ans), 200);
+    assert_string_equal(buf_str(&b), "PUT 8388608 "
+                                     "2daeb1f36095b44b318410b3f4e8b5d989dcc7bb023d1426c492dab0a3053"
+                                     "e74");
+    /* A file that is shorter than it was said to be is no body. */
+    Err e = ERR_INIT;
+    q.body_size = 9 << 20;
+    FAILS(net_ask(&a, &q, &b, 100, &ans, NULL, &e), ERR_NETWORK, "too short");
+}
+
+static void a_refusal_comes_before_the_body_is_sent(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(scratch) Scratch s = scratch_new();
+    scoped(buf) Buf b = BUF_INIT;
+    scoped(fd) int fd = openat(s.fd, "f", O_RDWR | O_CREAT, 0600);
+    NetAnswer ans;
+    uint64_t t0 = clock_ns();
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, (off_t)1 << 30), 0);
+    NetAsk q = {.method = "PUT",
+                .url = at(&a, "/up?early=1&status=413"),
+                .has_body = true,
+                .body_fd = fd,
+                .body_size = 1 << 30,
+                .attempts = 1};
+    assert_int_equal(ask(&a, &q, &b, &ans), 413);
+    assert_true(clock_ns() - t0 < 5000000000u);
+}
+
+static void a_passing_status_is_asked_again_and_then_given(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    NetAnswer ans;
+
+    (void)state;
+    NetAsk q = {.method = "PUT",
+                .url = at(&a, "/try?fail=2&code=503"),
+                .has_body = true,
+                .body = "again",
+                .body_size = 5};
+    assert_int_equal(ask(&a, &q, &b, &ans), 200);
+    assert_true(str_starts(buf_str(&b), "PUT 5 "));
+    q = (NetAsk){.url = at(&a, "/stays?fail=9&code=503"), .attempts = 2};
+    assert_int_equal(ask(&a, &q, &b, &ans), 503);
+    assert_int_equal(seen(&a, "/stays?fail=9&code=503"), 2);
+}
+
+static void a_stream_gives_a_body_piece_by_piece_and_tells_when_it_is_cut(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(net_stream) NetStream *s = NULL, *cut = NULL;
+    Err e = ERR_INIT;
+    NetAnswer ans;
+    char block[1000];
+    size_t n = 1, total = 0;
+
+    (void)state;
+    OK(net_open(&a, &(NetAsk){.url = at(&a, "/s?size=3000000")}, &s, &ans, NULL, &e));
+    assert_int_equal(ans.length, 3000000);
+    while (n) {
+        OK(net_read(s, block, sizeof block, &n, &e));
+        total += n;
+    }
+    assert_int_equal(total, 3000000);
+    OK(net_open(&a, &(NetAsk){.url = at(&a, "/s?size=3000000&cut=2000000")}, &cut, &ans, NULL, &e));
+    for (total = 0; net_read(cut, block, sizeof block, &n, &e); total += n)
+        assert_true(n > 0);
+    assert_int_equal(total, 2000000);
+    assert_int_equal(e.kind, ERR_NETWORK);
+}
+
+static void connections_are_kept_for_the_next_call(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    NetAnswer ans;
+
+    (void)state;
+    int before = atoi(get(&a, at(&a, "/connections"), NULL));
+    for (int i = 0; i < 5; i++) {
+        get(&a, at(&a, "/k?size=100000"), NULL);
+        ask(&a, &(NetAsk){.url = at(&a, "/k?status=404&size=9000")}, &b, &ans);
+        ask(&a, &(NetAsk){.method = "HEAD", .url = at(&a, "/k?size=100000")}, &b, &ans);
+    }
+    assert_int_equal(atoi(get(&a, at(&a, "/connections"), NULL)), before);
+}
+
+static void nobody_is_told_from_a_broken_connection(void **state)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    Err e = ERR_INIT;
+    NetAnswer ans;
+    NetFault fault;
+
+    (void)state;
+    Server gone = server_start(NULL, NULL);
+    scoped_server_done(&gone);
+    NetAsk q = {.url = arena_printf(&a, "http://127.0.0.1:%d/", gone.port), .attempts = 1};
+    FAILS(net_ask(&a, &q, &b, 100, &ans, &fault, &e), ERR_NETWORK, "onnect");
+    assert_int_equal(fault, NET_FAULT_CONNECT);
+    q.url = arena_printf(&a, "https://127.0.0.1:%d/", web.port);
+    FAILS(net_ask(&a, &q, &b, 100, &ans, &fault, &e), ERR_NETWORK, "https://127.0.0.1");
+    assert_int_equal(fault, NET_FAULT_TLS);
+    q.url = at(&a, "/cut?cut=3");
+    FAILS(net_ask(&a, &q, &b, 100, &ans, &fault, &e), ERR_NETWORK, "3 bytes remaining");
+    assert_int_equal(fault, NET_FAULT_CUT);
+}
+
+static void a_location_is_read_against_what_it_answers(void **state)
+{
+    static const struct {
+        const char *base, *ref, *want;
+    } ROWS[] = {
+        {"https://h:1/v2/a/b?x=1", "/v2/c?d", "https://h:1/v2/c?d"},
+        {"https://h:1/v2/a/b?x=1", "c", "https://h:1/v2/a/c"},
+        {"https://h:1/v2/a/b?x=/1", "?y", "https://h:1/v2/a/b?y"},
+        {"https://h:1/v2/a/b", "//other/z", "https://other/z"},
+        {"https://h:1/v2/a/b", "http://other:2/z", "http://other:2/z"},
+        {"https://h:1/v2/a/b", "", "https://h:1/v2/a/b"},
+        {"https://h", "c", "https://h/c"},
+    };
+    scoped(arena) Arena a = {0};
+
+    (void)state;
+    for (size_t i = 0; i < NELEM(ROWS); i++)
+        assert_string_equal(net_resolve_url(&a, ROWS[i].base, ROWS[i].ref), ROWS[i].want);
+}
+
+static void an_origin_is_scheme_host_and_port(void **state)
+{
+    (void)state;
+    assert_true(net_same_origin("https://h/x", "HTTPS://H:443/y"));
+    assert_true(net_same_origin("http://u:p@h/x", "http://h:80"));
+    assert_false(net_same_origin("https://h/x", "http://h/x"));
+    assert_false(net_same_origin("https://h/x", "https://h:444/x"));
+    assert_false(net_same_origin("https://h/x", "https://h@other/x"));
+    assert_false(net_same_origin("https://h/x", "ftp://h/x"));
+    assert_true(url_loopback("http://127.1.2.3:5/x"));
+    assert_true(url_loopback("https://[::1]:5000/"));
+    assert_true(url_loopback("http://LocalHost"));
+    assert_false(url_loopback("http://127.example.org@host/"));
+    assert_false(url_loopback("http://localhost.example.org/"));
 }
 
 /* ---- cancelling: the flag cannot be taken back, so each in a process of its own ---- */
@@ -945,6 +1177,15 @@ int main(void)
         cmocka_unit_test(a_redirect_leaves_http_for_nothing_else),
         cmocka_unit_test(credentials_stay_with_their_host),
         cmocka_unit_test(the_environments_proxy_is_asked),
+        cmocka_unit_test(a_body_is_sent_with_any_method_and_any_status_is_an_answer),
+        cmocka_unit_test(part_of_a_file_is_sent_without_being_held),
+        cmocka_unit_test(a_refusal_comes_before_the_body_is_sent),
+        cmocka_unit_test(a_passing_status_is_asked_again_and_then_given),
+        cmocka_unit_test(a_stream_gives_a_body_piece_by_piece_and_tells_when_it_is_cut),
+        cmocka_unit_test(connections_are_kept_for_the_next_call),
+        cmocka_unit_test(nobody_is_told_from_a_broken_connection),
+        cmocka_unit_test(a_location_is_read_against_what_it_answers),
+        cmocka_unit_test(an_origin_is_scheme_host_and_port),
         cmocka_unit_test(only_a_known_certificate_is_trusted),
         cmocka_unit_test(every_wait_ends_when_it_is_cancelled),
         cmocka_unit_test(threads_fetch_beside_each_other),
