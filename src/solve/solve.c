@@ -166,10 +166,46 @@ static void land(Solver *s, size_t flight, bool ok, const StepResult *r)
     pthread_mutex_unlock(&s->lock);
 }
 
+static void say_waiting(const Solver *s, size_t step)
+{
+    scoped(arena) Arena a = {0};
+    const PlanStep *p = step_at(s, step);
+    event_send(&s->env->sink,
+               &(Event){.kind = EV_NOTE,
+                        .text = arena_printf(&a, "[%s] %s: waits for another build that runs it",
+                                             p->stage, p->title)});
+}
+
+/*
+ * Be the one process that runs the step; another may have run it while we came here. If it failed
+ * or was ended, we run it ourselves.
+ */
+static bool take_turn(Solver *s, StepJob *j, StoreTurn *turn, StepResult *result)
+{
+    StepWork *w = &s->sol.works[j->step];
+    StoreRecord rec;
+    bool taken;
+    if (s->flags & SOLVE_NO_CACHE)
+        return true;
+    if (!store_take_turn(s->env->store, &w->key, false, turn, &taken, &j->err))
+        return false;
+    if (!taken) {
+        say_waiting(s, j->step);
+        if (!store_take_turn(s->env->store, &w->key, true, turn, &taken, &j->err))
+            return false;
+    }
+    if (!store_record_get(s->env->store, &w->key, &rec, &j->hit, &j->err))
+        return false;
+    if (j->hit)
+        *result = steps_from_record(w, &rec);
+    return true;
+}
+
 /* Run a step that no record answers, unless an equal one runs or ran in this build. */
 static void run_step(Solver *s, StepJob *j, StepResult *result)
 {
     StepWork *w = &s->sol.works[j->step];
+    StoreTurn turn = {.fd = -1};
     StoreRecord record;
     size_t flight;
     if (!take_flight(s, &w->key, &flight, &record)) {
@@ -177,8 +213,12 @@ static void run_step(Solver *s, StepJob *j, StepResult *result)
         j->hit = true;
         return;
     }
-    tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
-    j->ok = steps_run(w, result, &j->err);
+    j->ok = take_turn(s, j, &turn, result);
+    if (j->ok && !j->hit) {
+        tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
+        j->ok = steps_run(w, result, &j->err);
+    }
+    store_end_turn(&turn);
     land(s, flight, j->ok, result);
 }
 

@@ -106,7 +106,11 @@ bool store_snapshot_add_over(Store *s, const char *tmp, const SnapshotId *below,
     SnapshotId id;
     for (;;) {
         bool gone;
+        char name[NAME_MAX_LEN];
         if (!snapshot_row(s, &id, e) || !lease_snapshot(s, id, true, &gone, e))
+            return false;
+        (void)snprintf(name, sizeof name, "s%llu", (unsigned long long)id);
+        if (!durable_note(s, name, e))
             return false;
         if (gone)
             continue;

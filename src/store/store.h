@@ -13,6 +13,7 @@
  *   index/<hex>                                what is known of the files of a build context
  *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
  *   leases/<n>                                 what one process uses; held by it (keep.h)
+ *   turns/<hex>                                held by the process that runs the step of that key
  *   logs/                                      output of steps that failed
  *
  * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
@@ -42,12 +43,16 @@ char *store_default_path(Arena *a);
  * Fails with ERR_STORE or ERR_ENV (network file system, other owner).
  */
 NODISCARD bool store_open(const char *path, const char *owners, Store **ret, Err *e);
-/* store_done - close; NULL is fine. */
+/* store_done - close; NULL is fine. A process that has written something leaves one behind that
+ * makes it durable; nothing waits for that. */
 void store_done(Store *s);
 static inline void scoped_store_done(Store **s)
 {
     store_done(*s);
 }
+/* store_lost - how many things this process has dropped because the machine stopped before they
+ * were on the disk. */
+size_t store_lost(const Store *s);
 const char *store_path(const Store *s);
 int store_dirfd(const Store *s);
 
@@ -139,6 +144,27 @@ NODISCARD bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, b
  * older record. */
 NODISCARD bool store_record_put(Store *s, const Digest *key, const StoreRecord *r,
                                 const char *inputs, Err *e);
+
+/* The right to run the step of a key. */
+typedef struct StoreTurn {
+    Store *store;
+    int fd; /* -1: none */
+    char path[STORE_TMP_MAX];
+} StoreTurn;
+
+/*
+ * store_take_turn - become the one process that runs the step of this key. Look for its record
+ * again once it is taken: another may have had it before.
+ *
+ *   wait       until it is free, or cancel_wanted()
+ *   ret_taken  false without `wait`: another process has it
+ *
+ * The right ends with store_end_turn() or the process. Fails with ERR_STORE, or ERR_STEP when it
+ * was cancelled.
+ */
+NODISCARD bool store_take_turn(Store *s, const Digest *key, bool wait, StoreTurn *ret,
+                               bool *ret_taken, Err *e);
+void store_end_turn(StoreTurn *t);
 
 /* Small facts that follow from their key: the digest of a selection, findings of an analysis. */
 NODISCARD bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
