@@ -3,6 +3,8 @@
  */
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
@@ -43,6 +45,13 @@ static const OptRow ROWS[] = {
      "send the image to the registries of its names when it is built"},
     REMOTE_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
+    {"no-cache-filter", 0, OPT_LIST, FIELD(no_cache_filter), "STAGE[,STAGE]",
+     "run every step of these stages"},
+    {"check-cache", 0, OPT_STRING, FIELD(check_cache), "N%",
+     "run so many of the steps that are reused again, and compare"},
+    {"why", 0, OPT_BOOL, FIELD(why), NULL,
+     "tell of each step that ran what differs from the last "
+     "time"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
     {"iidfile", 0, OPT_STRING, FIELD(iidfile), "PATH", "write the image ID to a file"},
@@ -69,7 +78,6 @@ static const OptRow ROWS[] = {
     {"compress", 0, OPT_REFUSED, 0, NULL, LATER},
     {"load", 0, OPT_REFUSED, 0, NULL, LATER},
     {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
     {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -77,6 +85,9 @@ static const OptRow ROWS[] = {
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
+static const OptTable PLAN_TABLE = {"lighter plan [OPTIONS OF BUILD] DIR|GIT|URL|-",
+                                    "tell which steps a build would reuse and which it would run",
+                                    ROWS, NELEM(ROWS), false};
 
 /* ---- options ---- */
 
@@ -150,6 +161,9 @@ static bool check_options(Build *b, const StrList *operands)
     if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
         strcmp(b->opts->on_error, "shell") != 0)
         return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
+    unsigned percent;
+    if (b->opts->check_cache && !recheck_parse(b, &percent))
+        return false;
     if (b->opts->iidfile && !*b->opts->iidfile)
         return err_set(b->e, ERR_USAGE, "--iidfile needs a path");
     for (size_t i = 0; i < b->opts->outputs.n; i++)
@@ -280,7 +294,32 @@ static unsigned solve_flags(Build *b)
     return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
 }
 
-static bool build(Build *b, const StrList *operands, uint64_t t0)
+/* Stages by name or number, several in one word too; what is no stage is told. */
+static void read_no_cache(Build *b)
+{
+    for (size_t i = 0; i < b->opts->no_cache_filter.n; i++) {
+        char *copy = arena_strdup(b->arena, b->opts->no_cache_filter.v[i]), *save = NULL;
+        for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+            bool known = false;
+            for (size_t k = 0; k < b->plan.nstep && !known; k++) {
+                const char *stage = b->plan.steps[k].stage;
+                size_t n = strcspn(stage, " ");
+                known = strlen(w) == n && !strncasecmp(w, stage, n);
+            }
+            strlist_add(b->arena, &b->env.no_cache, w);
+            if (!known)
+                event_send(&b->env.sink,
+                           &(Event){.kind = EV_WARNING,
+                                    .text = arena_printf(b->arena,
+                                                         "--no-cache-filter: no stage that is "
+                                                         "built is called '%s'",
+                                                         w)});
+        }
+    }
+}
+
+/* Read everything that says what is to be built. */
+static bool prepare(Build *b, const StrList *operands)
 {
     if (!check_options(b, operands) || !magic_args(b) ||
         !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
@@ -296,28 +335,35 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
-    if (b->opts->push && !result_may_push(b))
+    read_no_cache(b);
+    return true;
+}
+
+static bool build(Build *b, const StrList *operands, uint64_t t0)
+{
+    if (!prepare(b, operands) || (b->opts->push && !result_may_push(b)))
         return false;
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b, t0);
+    return solve(&b->env, solve_flags(b), &b->sol, b->e) && explain_tell(b) && result_make(b) &&
+           result_report(b, t0) && recheck(b);
 }
 
-static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, bool dry,
+                      int *ret_code, Err *e)
 {
-    const BuildOpts *o = opts;
     uint64_t t0 = clock_ns();
     bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
     scoped(ui) Ui *ui = ui_new(quiet ? UI_QUIET : UI_PLAIN);
     Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
     b.env.sink = ui_sink(ui);
-    bool ok = build(&b, operands, t0);
+    bool ok = dry ? prepare(&b, operands) && explain_plan(&b) : build(&b, operands, t0);
     if (b.store) {
         inputs_save(&b);
-        keep_house(&b, ok);
+        keep_house(&b, ok && !dry);
     }
-    if (ok && quiet) {
+    if (ok && quiet && !dry) {
         char id[DIGEST_TEXT_SIZE];
         digest_text(&b.id, id);
         printf("%s\n", id);
@@ -336,4 +382,15 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     return ok;
 }
 
-const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run};
+static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+{
+    return carry_out(a, opts, operands, false, ret_code, e);
+}
+
+static bool run_dry(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+{
+    return carry_out(a, opts, operands, true, ret_code, e);
+}
+
+const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run, NULL};
+const Cmd CMD_PLAN = {"plan", &PLAN_TABLE, sizeof(BuildOpts), run_dry, NULL};

@@ -16,9 +16,9 @@
 
 typedef struct BuildOpts {
     const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
-        *owners, *on_error;
-    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
-    bool no_cache, quiet, ignore_syntax, pull, push;
+        *owners, *on_error, *check_cache;
+    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow, no_cache_filter;
+    bool why, no_cache, quiet, ignore_syntax, pull, push;
     ShapeOpts shape;
     LimitOpts limits;
     RemoteOpts remote;
@@ -105,6 +105,15 @@ typedef struct Output {
     const char *dest;
     ExportForm form;
 } Output;
+
+/* explain_plan - print what a build would reuse and run. */
+NODISCARD bool explain_plan(Build *b);
+/* recheck_parse - the N of --check-cache=N%; recheck - do it. Fails with ERR_CHECK when a step is
+ * not reproducible. */
+NODISCARD bool recheck_parse(Build *b, unsigned *ret);
+NODISCARD bool recheck(Build *b);
+/* explain_tell - keep why the steps of a solution ran for `lighter why`, and tell it with --why. */
+NODISCARD bool explain_tell(Build *b);
 
 NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
 /* result_make - the image of a solved build, kept and tagged. */

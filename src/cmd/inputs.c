@@ -514,6 +514,9 @@ bool inputs_plan(Build *b)
         return false;
     b->env.context = b->main.context;
     b->env.bases = b->bases;
+    b->env.scope = arena_printf(
+        b->arena, "%s\n%s", b->main.context ? context_dir(b->main.context, b->arena) : b->main.spec,
+        b->file.name);
     return open_used(b);
 }
 

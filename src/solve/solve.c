@@ -4,10 +4,12 @@
 #include "solve/solve.h"
 
 #include <pthread.h>
+#include <strings.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "base/pool.h"
+#include "solve/why.h"
 
 /* A step on its way through the pool. */
 typedef struct StepJob {
@@ -73,6 +75,18 @@ static bool inputs_done(const Solver *s, size_t i)
     return true;
 }
 
+/* Whether a step is to run whatever the records say. */
+static bool runs_anyway(const Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    const StrList *l = &s->env->no_cache;
+    size_t n = strcspn(p->stage, " ");
+    bool named = s->flags & SOLVE_NO_CACHE;
+    for (size_t k = 0; k < l->n && !named; k++)
+        named = strlen(l->v[k]) == n && !strncasecmp(l->v[k], p->stage, n);
+    return named;
+}
+
 /* Find the result of a step whose inputs are known. *ret_hit is false when it must run. */
 static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
 {
@@ -89,7 +103,7 @@ static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
         return false;
     if (!known)
         return true;
-    if (s->flags & SOLVE_NO_CACHE)
+    if (runs_anyway(s, i))
         return true;
     if (!store_record_get(s->env->store, &w->key, &rec, ret_hit, e))
         return false;
@@ -185,7 +199,7 @@ static bool take_turn(Solver *s, StepJob *j, StoreTurn *turn, StepResult *result
     StepWork *w = &s->sol.works[j->step];
     StoreRecord rec;
     bool taken;
-    if (s->flags & SOLVE_NO_CACHE)
+    if (runs_anyway(s, j->step))
         return true;
     if (!store_take_turn(s->env->store, &w->key, false, turn, &taken, &j->err))
         return false;
@@ -354,16 +368,81 @@ static bool commands_missing(const Solver *s)
     return false;
 }
 
-bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
+static Solver new_solver(StepsEnv *env, unsigned flags, Err *e)
 {
     size_t n = env->plan->nstep;
-    bool all = false;
     Solver s = {.env = env, .flags = flags, .e = e};
     s.sol.nstep = n;
     s.sol.works = NEW_N(&s.sol.arena, StepWork, n + 1);
     s.sol.results = NEW_N(&s.sol.arena, StepResult, n + 1);
     s.sol.how = NEW_N(&s.sol.arena, StepHow, n + 1);
     s.state = NEW_N(&s.sol.arena, StepState, n + 1);
+    return s;
+}
+
+/* ---- a dry run ---- */
+
+/* Whether a step looks at files of a result that is not there. */
+static bool reads_missing(const Solver *s, size_t i, const bool *missing)
+{
+    const PlanStep *p = step_at(s, i);
+    for (uint32_t k = 1; k < p->ninput; k++)
+        if (missing[p->inputs[k]])
+            return true;
+    return false;
+}
+
+static bool predict_step(Solver *s, size_t i, bool *missing, Prediction *out)
+{
+    const PlanStep *p = step_at(s, i);
+    StepWork *w = &s->sol.works[i];
+    bool hit = false;
+    bind_inputs(s, i);
+    missing[i] = p->ninput && missing[p->inputs[0]];
+    out[i] = WILL_TELL;
+    if (!inputs_done(s, i) || reads_missing(s, i, missing))
+        return true;
+    if (!look_up(s, i, &s->sol.results[i], &hit, s->e))
+        return false;
+    out[i] = hit ? WILL_HIT : WILL_RUN;
+    missing[i] = missing[i] || !hit;
+    /* What follows a command that must run is not known; a copy's result is its key. */
+    if (!hit && p->kind == STEP_RUN)
+        return true;
+    if (!hit)
+        s->sol.results[i] = steps_from_record(w, &(StoreRecord){.result = w->key});
+    s->state[i] = STATE_DONE;
+    return true;
+}
+
+bool solve_predict(StepsEnv *env, unsigned flags, Arena *a, Prediction **ret, Err *e)
+{
+    Solver s = new_solver(env, flags, e);
+    bool *missing = NEW_N(a, bool, s.sol.nstep + 1);
+    Prediction *out = NEW_N(a, Prediction, s.sol.nstep + 1);
+    bool ok = env->entered || sandbox_enter(&env->host, e);
+    env->entered = env->entered || ok;
+    for (size_t i = 0; ok && i < s.sol.nstep; i++)
+        ok = predict_step(&s, i, missing, out);
+    solution_done(&s.sol);
+    *ret = out;
+    return ok;
+}
+
+/* ---- the real one ---- */
+
+/* Why steps ran is told when all have, and then they are the earlier ones. */
+static bool look_back(Solver *s)
+{
+    return !s->sol.nrun || !s->env->scope ||
+           (why_tell(s->env, &s->sol, s->e) && why_remember(s->env, &s->sol, s->e));
+}
+
+bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
+{
+    size_t n = env->plan->nstep;
+    bool all = false;
+    Solver s = new_solver(env, flags, e);
     s.nblocked = NEW_N(&s.sol.arena, uint32_t, n + 1);
     s.jobs = NEW_N(&s.sol.arena, StepJob, n + 1);
     s.flights = NEW_N(&s.sol.arena, Flight, n + 1);
@@ -384,6 +463,7 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
     }
     pthread_cond_destroy(&s.landed);
     pthread_mutex_destroy(&s.lock);
+    ok = ok && look_back(&s);
     if (ok)
         *ret = s.sol;
     else

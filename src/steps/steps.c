@@ -119,24 +119,25 @@ static bool name_result(StepWork *w, SnapshotId snapshot, Digest *ret, Err *e)
     return true;
 }
 
-bool steps_run(StepWork *w, StepResult *ret, Err *e)
+bool steps_write(StepWork *w, SnapshotId *ret, Err *e)
 {
-    StoreRecord rec = {.created = (int64_t)time(NULL)};
-    bool ok = false;
     switch (w->step->kind) {
     case STEP_RUN:
-        ok = run_write(w, &rec.snapshot, e);
-        break;
+        return run_write(w, ret, e);
     case STEP_COPY:
-        ok = copy_write(w, &rec.snapshot, e);
-        break;
+        return copy_write(w, ret, e);
     case STEP_WORKDIR:
-        ok = workdir_write(w, &rec.snapshot, e);
-        break;
+        return workdir_write(w, ret, e);
     case STEP_FROM:
         break;
     }
-    if (!ok || !name_result(w, rec.snapshot, &rec.result, e))
+    return true;
+}
+
+bool steps_run(StepWork *w, StepResult *ret, Err *e)
+{
+    StoreRecord rec = {.created = (int64_t)time(NULL)};
+    if (!steps_write(w, &rec.snapshot, e) || !name_result(w, rec.snapshot, &rec.result, e))
         return false;
     if (!store_record_put(w->env->store, &w->key, &rec, buf_str(&w->key_parts.text), e))
         return false;

@@ -61,6 +61,8 @@ typedef struct StepsEnv {
     bool entered;       /* the mode's namespaces are entered: snapshots may be read and written */
     bool keep_failed;   /* keep what a command left that failed, for steps_shell() */
     const char *points; /* see SandboxSpec; set by steps_prepare() */
+    StrList no_cache;   /* stages whose steps run again, by name or number */
+    const char *scope;  /* what builds that belong together have in common; for `why` alone */
     EventSink sink;
     const DfFile *file;
 } StepsEnv;
@@ -96,6 +98,7 @@ typedef struct StepWork {
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
+    const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
 } StepWork;
 
 /*
@@ -136,6 +139,9 @@ StepResult steps_from_record(StepWork *w, const StoreRecord *r);
  * the message.
  */
 NODISCARD bool steps_run(StepWork *w, StepResult *ret, Err *e);
+
+/* steps_write - carry the step out and keep no record: only what it wrote. Its key is known. */
+NODISCARD bool steps_write(StepWork *w, SnapshotId *ret, Err *e);
 
 /*
  * steps_shell - a shell on the caller's terminal in the root of a command that failed, with its

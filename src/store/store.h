@@ -145,6 +145,9 @@ NODISCARD bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, b
 NODISCARD bool store_record_put(Store *s, const Digest *key, const StoreRecord *r,
                                 const char *inputs, Err *e);
 
+/* store_record_inputs - the text that was kept with a record. */
+NODISCARD bool store_record_inputs(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
+
 /* The right to run the step of a key. */
 typedef struct StoreTurn {
     Store *store;
@@ -169,6 +172,12 @@ void store_end_turn(StoreTurn *t);
 /* Small facts that follow from their key: the digest of a selection, findings of an analysis. */
 NODISCARD bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
 NODISCARD bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Err *e);
+/* store_memo_put_all - many with one value each, in one transaction. */
+typedef struct StoreMemo {
+    Digest key;
+    Str value;
+} StoreMemo;
+NODISCARD bool store_memo_put_all(Store *s, const StoreMemo *v, size_t n, Err *e);
 
 /* ---- images ---- */
 
