@@ -48,6 +48,34 @@ StrList json_strlist(Arena *a, const json_t *obj, const char *key)
     return l;
 }
 
+void json_quote(Buf *out, const char *text, size_t n)
+{
+    const char *s = text, *end = text + n;
+    buf_putc(out, '"');
+    while (s < end) {
+        const char *start = s;
+        uint32_t rune;
+        while (s < end && *s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\')
+            s++;
+        buf_add(out, start, (size_t)(s - start));
+        if (s == end)
+            break;
+        size_t size = utf8_rune_n(s, (size_t)(end - s), &rune);
+        if (*s == '"' || *s == '\\')
+            buf_printf(out, "\\%c", *s);
+        else if (*s == '\n')
+            buf_puts(out, "\\n");
+        else if (rune < 0x20 || (rune >= 0x7f && rune < 0xa0)) /* a terminal would obey it */
+            buf_printf(out, "\\u%04x", rune);
+        else if (size == 1)
+            buf_puts(out, "\xef\xbf\xbd");
+        else
+            buf_add(out, s, size);
+        s += size;
+    }
+    buf_putc(out, '"');
+}
+
 /* Length of the valid UTF-8 sequence at p, or 0. Source: RFC 3629, section 4. */
 static size_t utf8_len(const unsigned char *p)
 {
