@@ -57,7 +57,9 @@ static const OptRow ROWS[] = {
      "in mode single: full shows commands the owners of files, fast does not (default full)"},
     {"on-error", 0, OPT_STRING, FIELD(on_error), "stop|shell",
      "when a command fails: end (the default), or on a terminal first a shell where it failed"},
-    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
+    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE",
+     "auto (tty on a terminal, else plain), tty, plain, quiet, none, json or rawjson (default: "
+     "BUILDKIT_PROGRESS, or auto)"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
     {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -137,16 +139,12 @@ static bool read_tags(Build *b)
 
 static bool check_options(Build *b, const StrList *operands)
 {
-    const char *progress = b->opts->progress ? b->opts->progress : "plain";
     Output ignored;
     if (operands->n != 1)
         return err_set(b->e, ERR_USAGE,
                        operands->n ? "takes one context, and got '%s' too"
                                    : "needs a context directory, as in 'lighter build .'",
                        operands->n ? operands->v[1] : "");
-    if (strcmp(progress, "plain") != 0 && strcmp(progress, "quiet") != 0 &&
-        strcmp(progress, "auto") != 0)
-        return err_set(b->e, ERR_USAGE, "--progress=%s: expected plain or quiet", progress);
     if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
         strcmp(b->opts->on_error, "shell") != 0)
         return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
@@ -254,17 +252,10 @@ static void keep_house(Build *b, bool built)
     str_size(gc.freed, freed, sizeof freed);
     str_size(gc.kept, kept, sizeof kept);
     if (gc.n)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = arena_printf(b->arena,
-                                                 "cache: %s of %zu records dropped, %s kept "
-                                                 "(--max-cache)",
-                                                 freed, gc.n, kept)});
+        event_note(&b->env.sink, "cache: %s of %zu records dropped, %s kept (--max-cache)", freed,
+                   gc.n, kept);
     if (!ok && built)
-        event_send(
-            &b->env.sink,
-            &(Event){.kind = EV_WARNING,
-                     .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
+        event_warning(&b->env.sink, "the cache was not kept small: %s", e.msg);
 }
 
 static unsigned solve_flags(Build *b)
@@ -272,15 +263,13 @@ static unsigned solve_flags(Build *b)
     bool shell = b->opts->on_error && !strcmp(b->opts->on_error, "shell");
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (shell && !terminal)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = "--on-error=shell: there is no terminal, so a failure ends the "
-                                    "build"});
+        event_note(&b->env.sink,
+                   "--on-error=shell: there is no terminal, so a failure ends the build");
     b->env.keep_failed = shell && terminal;
     return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
 }
 
-static bool build(Build *b, const StrList *operands, uint64_t t0)
+static bool build(Build *b, const StrList *operands)
 {
     if (!check_options(b, operands) || !magic_args(b) ||
         !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
@@ -301,27 +290,20 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b, t0);
+    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
 {
-    const BuildOpts *o = opts;
-    uint64_t t0 = clock_ns();
-    bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
-    scoped(ui) Ui *ui = ui_new(quiet ? UI_QUIET : UI_PLAIN);
-    Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
-    b.env.sink = ui_sink(ui);
-    bool ok = build(&b, operands, t0);
+    Build b = {.arena = a, .opts = opts, .e = e};
+    if (!watch_begin(&b))
+        return false;
+    bool ok = build(&b, operands);
     if (b.store) {
         inputs_save(&b);
         keep_house(&b, ok);
     }
-    if (ok && quiet) {
-        char id[DIGEST_TEXT_SIZE];
-        digest_text(&b.id, id);
-        printf("%s\n", id);
-    }
+    watch_end(&b, ok);
     solution_done(&b.sol);
     inputs_done(&b);
     ssh_done(&b);
@@ -332,8 +314,8 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         (void)signal(cancel_signal(), SIG_DFL);
         (void)raise(cancel_signal());
     }
-    *ret_code = 0;
-    return ok;
+    *ret_code = watch_code(&b, ok);
+    return ok || watch_told(&b);
 }
 
 const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run};

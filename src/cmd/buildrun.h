@@ -5,6 +5,8 @@
 #ifndef CMD_BUILDRUN_H
 #define CMD_BUILDRUN_H
 
+#include <stdatomic.h>
+
 #include "cmd/cmd.h"
 #include "cmd/limits.h"
 #include "cmd/remote.h"
@@ -42,12 +44,21 @@ typedef struct Input {
     const char *index; /* where the store keeps what is known of them */
 } Input;
 
+/* Who hears what happens in a build; of cmd/watch.c. */
+typedef struct Watch {
+    uint64_t t0; /* clock_ns() when it began */
+    UiOpts opts;
+    Ui *ui;
+    EventFan fan;
+    atomic_size_t nhit, nrun;
+} Watch;
+
 typedef struct Build {
     Arena *arena;
     const BuildOpts *opts;
     Store *store;
     Registry *registry;
-    Ui *ui;
+    Watch watch;
     Input main;
     Input *named; /* --build-context, in their order */
     PlanContext *contexts;
@@ -113,6 +124,15 @@ NODISCARD bool result_make(Build *b);
  * built. */
 NODISCARD bool result_may_push(Build *b);
 /* result_report - what is wrong with the image's programs; outputs; the summary. */
-NODISCARD bool result_report(Build *b, uint64_t t0);
+NODISCARD bool result_report(Build *b);
+
+/* watch_begin - choose a view and let it hear everything that is said. Fails with ERR_USAGE. */
+NODISCARD bool watch_begin(Build *b);
+/* watch_code - the exit code of a build that ended so. */
+int watch_code(const Build *b, bool ok);
+/* watch_end - tell all who watch that the build is over, and how; nothing is told after it. */
+void watch_end(Build *b, bool ok);
+/* watch_told - whether an error has been told in the view's own words, so that main need not. */
+bool watch_told(const Build *b);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 
 #include "base/fs.h"
+#include "base/rune.h"
 #include "steps/kinds.h"
 #include "steps/mounts.h"
 
@@ -101,32 +102,29 @@ static void take(void *arg, const char *bytes, size_t n)
                         &ignored); /* a full disk must not stop the command's output */
     for (size_t i = 0; i < n; i++)
         l->tail[l->ntail++ % TAIL_SIZE] = bytes[i];
-    event_send(&l->w->env->sink,
-               &(Event){.kind = EV_STEP_LOG, .stage = l->w->step->stage, .text = bytes, .len = n});
+    Event ev = steps_event(l->w, EV_STEP_LOG);
+    ev.text = bytes;
+    ev.len = n;
+    event_send(&l->w->env->sink, &ev);
 }
 
-/* The last lines of the ring, each indented. */
+/* The last lines of the ring, each indented, without what would steer the terminal. */
 static void last_lines(const Log *l, Buf *out)
 {
-    size_t have = l->ntail < TAIL_SIZE ? l->ntail : TAIL_SIZE, from = l->ntail - have, lines = 0,
-           start = from;
-    for (size_t i = l->ntail; i-- > from;) {
-        if (l->tail[i % TAIL_SIZE] == '\n' && i + 1 < l->ntail && ++lines == TAIL_LINES) {
-            start = i + 1;
-            break;
-        }
-    }
-    bool fresh = true;
-    for (size_t i = start; i < l->ntail; i++) {
-        char c = l->tail[i % TAIL_SIZE];
-        if (fresh)
-            buf_puts(out, "    ");
-        if ((unsigned char)c >= 0x20 || c == '\t' || c == '\n') /* no steering of the terminal */
-            buf_putc(out, c);
-        fresh = c == '\n';
-    }
-    if (!fresh)
+    scoped(buf) Buf text = BUF_INIT;
+    size_t have = l->ntail < TAIL_SIZE ? l->ntail : TAIL_SIZE, lines = 0;
+    for (size_t i = l->ntail - have; i < l->ntail; i++)
+        buf_putc(&text, l->tail[i % TAIL_SIZE]);
+    const char *begin = buf_str(&text), *end = begin + text.len, *start = end;
+    while (start > begin && (start[-1] != '\n' || start == end || ++lines < TAIL_LINES))
+        start--;
+    while (start < end) {
+        const char *nl = memchr(start, '\n', (size_t)(end - start));
+        buf_puts(out, "    ");
+        buf_add_clean(out, start, (size_t)((nl ? nl : end) - start));
         buf_putc(out, '\n');
+        start = nl ? nl + 1 : end;
+    }
 }
 
 /* Keep the log of a failed step under logs/ and forget the oldest. Returns its path, NULL when that
@@ -167,12 +165,11 @@ static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxE
 /* A shell can lose a process in the middle of a pipe and say nothing. */
 static void warn_oom(StepWork *w, const SandboxEnd *end)
 {
-    const char *text = arena_printf(
-        &w->arena,
-        "%s:%u: %s: %llu of its processes were killed because --memory was reached, and it "
-        "succeeded all the same",
-        w->env->file->name, w->step->src.line, w->step->title, (unsigned long long)end->oom);
-    event_send(&w->env->sink, &(Event){.kind = EV_WARNING, .text = text});
+    event_warning(&w->env->sink,
+                  "%s:%u: %s: %llu of its processes were killed because --memory was reached, and "
+                  "it succeeded all the same",
+                  w->env->file->name, w->step->src.line, w->step->title,
+                  (unsigned long long)end->oom);
 }
 
 static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,

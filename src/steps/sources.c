@@ -386,9 +386,7 @@ bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *
     if (context_of(w, p))
         context_learn(context_of(w, p), chosen, pattern, &s->selection);
     if (!any)
-        event_send(&w->env->sink, &(Event){.kind = EV_WARNING,
-                                           .text = arena_printf(&w->arena, "%s: nothing matches",
-                                                                source_place(w, p))});
+        event_warning(&w->env->sink, "%s: nothing matches", source_place(w, p));
     s->selected = true;
     if (!s->named) /* otherwise the key was made of something shorter */
         selection_digest(&s->selection, &s->content);

@@ -14,6 +14,18 @@ void steps_work_done(StepWork *w)
     key_done(&w->key_parts);
 }
 
+Event steps_event(const StepWork *w, EventKind kind)
+{
+    static const char *const WHAT[] = {
+        [STEP_FROM] = "from", [STEP_RUN] = "run", [STEP_COPY] = "copy", [STEP_WORKDIR] = "workdir"};
+    return (Event){.kind = kind,
+                   .step = (uint32_t)(w->step - w->env->plan->steps) + 1,
+                   .what = WHAT[w->step->kind],
+                   .stage = w->step->stage,
+                   .title = w->step->title,
+                   .key = digest_is_zero(&w->key) ? NULL : &w->key};
+}
+
 StepResult steps_base(StepWork *w)
 {
     StepResult r = {.base = w->step->u.base};
@@ -121,7 +133,7 @@ static bool name_result(StepWork *w, SnapshotId snapshot, Digest *ret, Err *e)
 
 bool steps_run(StepWork *w, StepResult *ret, Err *e)
 {
-    StoreRecord rec = {.created = (int64_t)time(NULL)};
+    StoreRecord rec = {.created = w->created = (int64_t)time(NULL)};
     bool ok = false;
     switch (w->step->kind) {
     case STEP_RUN:

@@ -96,7 +96,11 @@ typedef struct StepWork {
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
+    int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
 } StepWork;
+
+/* steps_event - an event about this step, to be filled in further. */
+Event steps_event(const StepWork *w, EventKind kind);
 
 /*
  * steps_fetch_git - have every repository that the plan's ADDs name.
