@@ -412,7 +412,7 @@ static StrList image_contexts(Build *b)
 static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 {
     StrList contexts = image_contexts(b);
-    SourceOpts how = {&contexts, b->registry, b->opts->pull};
+    SourceOpts how = {&contexts, b->registry, b->opts->pull, b->env.sink};
     PlanBase *v = NULL;
     size_t n = 0;
     for (bool again = true; again;) {

@@ -300,7 +300,10 @@ def events(result):
 
 def test_every_line_of_json_is_an_event(lighter):
     done = lighter.run_in("FROM busybox\nLABEL a=$nothing\nRUN printf 'one\\n\\033two\\n\\377\\346\\274\\242'\n", "--progress=json", tag="named")
-    seen = events(done)
+    seen = [e for e in events(done) if not e["event"].startswith("task")]
+    tasks = [e for e in events(done) if e["event"].startswith("task")]
+    begun, over = (sorted(e["text"] for e in tasks if e["event"] == name) for name in ("task", "task-done"))
+    assert begun == over and len(begun) == 2 and begun[0].startswith("unpacking layer 1 of 2 of busybox, ")
     assert [e["event"] for e in seen] == ["warning", "build", "step", "start", "log", "log", "log", "step", "note", "done"]
     assert all(isinstance(e["time"], float) for e in seen)
     assert seen[1]["format"] == 1 and seen[1]["steps"] == 2
