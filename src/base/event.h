@@ -52,7 +52,7 @@ typedef struct EventEnd {
     const char *const *names;
     size_t nname;
     uint64_t size; /* bytes of the image's layers */
-    size_t nlayer, nstep, nhit, nrun;
+    size_t nlayer, nstep, count[NSTEP_HOW];
     uint64_t ns; /* how long it took */
 } EventEnd;
 

@@ -3,6 +3,8 @@
  */
 #include "base/json.h"
 
+#include <inttypes.h>
+
 enum { JSON_MAX = 4 << 20 }; /* the limit registries use for manifests */
 
 bool json_parse(const char *text, size_t len, json_t **ret, Err *e)
@@ -74,6 +76,25 @@ void json_quote(Buf *out, const char *text, size_t n)
         s += size;
     }
     buf_putc(out, '"');
+}
+
+void json_put(Buf *out, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    json_quote(out, text, strlen(text));
+}
+
+void json_put_number(Buf *out, const char *name, uint64_t value)
+{
+    buf_printf(out, ",\"%s\":%" PRIu64, name, value);
+}
+
+void json_put_seconds(Buf *out, const char *name, uint64_t ns)
+{
+    buf_printf(out, ",\"%s\":%" PRIu64 ".%06" PRIu64, name, ns / 1000000000u,
+               ns % 1000000000u / 1000u);
 }
 
 /* Length of the valid UTF-8 sequence at p, or 0. Source: RFC 3629, section 4. */

@@ -223,6 +223,12 @@ size_t utf8_cut(const char *s, size_t n)
     return n;
 }
 
+size_t utf8_head(const char *s, size_t max)
+{
+    size_t n = strnlen(s, max + 1);
+    return n > max ? utf8_cut(s, max) : n;
+}
+
 static size_t env_find(const StrList *env, const char *name)
 {
     size_t len = strlen(name);

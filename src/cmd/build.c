@@ -229,6 +229,7 @@ static bool open_store(Build *b)
     if (host.mode == MODE_CHROOT)
         b->env.roots = copyroots_new();
     b->env.fast_owners = host.mode == MODE_SINGLE && owners && !strcmp(owners, "fast");
+    watch_store(b, store_dirfd(b->store));
     return true;
 }
 
@@ -274,6 +275,7 @@ static bool build(Build *b, const StrList *operands)
     if (!check_options(b, operands) || !magic_args(b) ||
         !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
         return false;
+    b->watch.began = true;
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
         return false;
@@ -299,6 +301,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     if (!watch_begin(&b))
         return false;
     bool ok = build(&b, operands);
+    watch_result(&b, ok);
     if (b.store) {
         inputs_save(&b);
         keep_house(&b, ok);

@@ -13,6 +13,7 @@
 #include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
+#include "history/history.h"
 #include "solve/solve.h"
 #include "ui/ui.h"
 
@@ -50,7 +51,11 @@ typedef struct Watch {
     UiOpts opts;
     Ui *ui;
     EventFan fan;
-    atomic_size_t nhit, nrun;
+    atomic_size_t count[NSTEP_HOW]; /* of steps that ended so */
+    bool began;                     /* the command line is right: what fails now is a build */
+    HistoryLimits limits;
+    int storefd;           /* borrowed */
+    HistoryBuild *history; /* NULL: no record is written */
 } Watch;
 
 typedef struct Build {
@@ -128,6 +133,10 @@ NODISCARD bool result_report(Build *b);
 
 /* watch_begin - choose a view and let it hear everything that is said. Fails with ERR_USAGE. */
 NODISCARD bool watch_begin(Build *b);
+/* watch_store - the store is open: a record of this build begins. */
+void watch_store(Build *b, int storefd);
+/* watch_result - the build is over, and its record with it; what follows is housekeeping. */
+void watch_result(Build *b, bool ok);
 /* watch_code - the exit code of a build that ended so. */
 int watch_code(const Build *b, bool ok);
 /* watch_end - tell all who watch that the build is over, and how; nothing is told after it. */

@@ -1,19 +1,69 @@
 /*
  * cmd/watch.c - `lighter build`: who hears what happens, and what is said at the end.
  */
+#include <limits.h>
+#include <stdlib.h>
+
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
+#include "cmd/space.h"
+#include "cmd/watch.h"
+
+/* What goes wrong there is no fault of the build's. */
+#define NO_RECORD "this build leaves no record: %s"
+
+enum { KEEP_BUILDS = 100, KEEP_LOG_BYTES = 200 << 20 };
 
 static void count(void *arg, const Event *ev)
 {
     Watch *w = arg;
-    if (ev->kind != EV_STEP_DONE)
+    if (ev->kind == EV_STEP_DONE)
+        atomic_fetch_add(&w->count[ev->how], 1);
+}
+
+/* ---- history ---- */
+
+bool watch_limits(HistoryLimits *ret, Err *e)
+{
+    const char *builds = getenv("LIGHTER_KEEP_BUILDS"), *logs = getenv("LIGHTER_KEEP_LOGS");
+    scoped(fd) int root = open("/", O_PATH | O_CLOEXEC); /* any disk will do */
+    uint64_t n = KEEP_BUILDS;
+    *ret = (HistoryLimits){.log_bytes = KEEP_LOG_BYTES};
+    if (builds && *builds && (!str_u64(builds, 1000000, &n) || !n))
+        return err_set(e, ERR_USAGE, "LIGHTER_KEEP_BUILDS=%s: expected a number from 1", builds);
+    ret->builds = n;
+    return !logs || !*logs || space_parse(logs, root, &ret->log_bytes, e) ||
+           err_wrap(e, "LIGHTER_KEEP_LOGS");
+}
+
+/* What was built, in words that mean the same from anywhere. */
+static const char *context_text(const Build *b)
+{
+    scoped(buf) Buf here = BUF_INIT;
+    if (b->main.kind != INPUT_DIR || b->main.spec[0] == '/' ||
+        !getcwd(buf_reserve(&here, PATH_MAX), PATH_MAX))
+        return git_masked(b->arena, b->main.spec);
+    return path_join(b->arena, here.ptr, b->main.spec);
+}
+
+void watch_store(Build *b, int storefd)
+{
+    Watch *w = &b->watch;
+    Err e = ERR_INIT;
+    w->storefd = storefd;
+    HistoryMeta m = {.dockerfile = b->file.name ? b->file.name : b->opts->file,
+                     .target = b->opts->target,
+                     .context = context_text(b),
+                     .names = &b->names,
+                     .began_ns = w->t0};
+    if (!history_begin(storefd, &m, &w->history, &e)) {
+        event_warning(&b->env.sink, NO_RECORD, e.msg);
         return;
-    if (ev->how == HOW_HIT)
-        atomic_fetch_add(&w->nhit, 1);
-    else if (ev->how == HOW_RAN)
-        atomic_fetch_add(&w->nrun, 1);
+    }
+    event_fan_add(&w->fan, history_sink(w->history));
+    if (b->main.kind != INPUT_DIR)
+        history_write(w->history);
 }
 
 bool watch_begin(Build *b)
@@ -21,7 +71,8 @@ bool watch_begin(Build *b)
     Watch *w = &b->watch;
     const BuildOpts *o = b->opts;
     w->t0 = clock_ns();
-    if (!ui_choose(o->quiet ? "quiet" : o->progress, &w->opts, b->e))
+    if (!ui_choose(o->quiet ? "quiet" : o->progress, &w->opts, b->e) ||
+        !watch_limits(&w->limits, b->e))
         return false;
     w->ui = ui_new(&w->opts);
     event_fan_add(&w->fan, (EventSink){count, w});
@@ -49,14 +100,35 @@ static EventEnd end_of(Build *b, bool ok, char id[static DIGEST_TEXT_SIZE])
                     .size = b->size,
                     .nlayer = b->nlayer,
                     .nstep = b->plan.nstep,
-                    .nhit = b->watch.nhit,
-                    .nrun = b->watch.nrun,
                     .ns = clock_ns() - b->watch.t0};
+    for (size_t i = 0; i < NSTEP_HOW; i++)
+        end.count[i] = b->watch.count[i];
     if (ok) {
         digest_text(&b->id, id);
         end.image = id;
     }
     return end;
+}
+
+void watch_result(Build *b, bool ok)
+{
+    Watch *w = &b->watch;
+    char id[DIGEST_TEXT_SIZE];
+    Err e = ERR_INIT;
+    EventEnd end = end_of(b, ok, id);
+    bool ran = end.count[HOW_RAN] || end.count[HOW_FAILED] || end.count[HOW_CANCELLED];
+    scoped(fd) int fd = -1;
+    if (!b->store && w->began) { /* it failed before it needed one */
+        fd = open(store_default_path(b->arena), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0)
+            watch_store(b, fd);
+    }
+    if (!w->history)
+        return;
+    if (!history_end(w->history, &end, &e))
+        event_warning(&b->env.sink, NO_RECORD, e.msg);
+    if (ran)
+        history_tidy(w->storefd, &w->limits);
 }
 
 void watch_end(Build *b, bool ok)
@@ -67,6 +139,8 @@ void watch_end(Build *b, bool ok)
     event_send(&b->env.sink, &(Event){.kind = EV_BUILD_DONE, .end = &end});
     ui_done(w->ui);
     w->ui = NULL;
+    history_done(w->history);
+    w->history = NULL;
     if (ok && w->opts.quiet)
         printf("%s\n", id);
 }

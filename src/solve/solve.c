@@ -66,6 +66,8 @@ static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_
     ev.ns = ns;
     if (kind == EV_STEP_DONE)
         ev.created = created(s, i);
+    if (how == HOW_SKIPPED || (how == HOW_CANCELLED && !ev.created))
+        ev.key = NULL; /* what it would have been is not known */
     event_send(&s->env->sink, &ev);
 }
 

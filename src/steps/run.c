@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "base/rune.h"
+#include "history/history.h"
 #include "steps/kinds.h"
 #include "steps/mounts.h"
 
@@ -15,7 +16,7 @@
  */
 #define STEP_HOSTNAME "buildkitsandbox"
 
-enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
+enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10 };
 
 /* Words of the key, by PlanNet. */
 static const char *const NETWORKS[] = {"host", "none", "passt"};
@@ -89,7 +90,7 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
  */
 typedef struct Log {
     const StepWork *w;
-    int fd;
+    HistoryLog file;
     char tail[TAIL_SIZE]; /* a ring */
     size_t ntail;         /* bytes ever written */
 } Log;
@@ -97,9 +98,7 @@ typedef struct Log {
 static void take(void *arg, const char *bytes, size_t n)
 {
     Log *l = arg;
-    Err ignored = ERR_INIT;
-    (void)!fs_write_all(l->fd, bytes, n,
-                        &ignored); /* a full disk must not stop the command's output */
+    history_log_add(&l->file, bytes, n);
     for (size_t i = 0; i < n; i++)
         l->tail[l->ntail++ % TAIL_SIZE] = bytes[i];
     Event ev = steps_event(l->w, EV_STEP_LOG);
@@ -127,27 +126,6 @@ static void last_lines(const Log *l, Buf *out)
     }
 }
 
-/* Keep the log of a failed step under logs/ and forget the oldest. Returns its path, NULL when that
- * failed. */
-static const char *keep_log(StepWork *w, const char *tmp)
-{
-    scoped(arena) Arena a = {0};
-    Store *s = w->env->store;
-    char hex[DIGEST_HEX_SIZE];
-    Err ignored = ERR_INIT;
-    StrList names;
-    digest_hex(&w->key, hex);
-    const char *name = arena_printf(&w->arena, "logs/%lld-%.12s.log", (long long)time(NULL), hex);
-    if (renameat(store_dirfd(s), tmp, store_dirfd(s), name) < 0)
-        return NULL;
-    scoped(fd) int dir = openat(store_dirfd(s), "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0 && fs_list(&a, dir, &names, &ignored))
-        for (size_t i = 0; i + KEPT_LOGS < names.n; i++)
-            (void)unlinkat(dir, names.v[i],
-                           0); /* names begin with the time, so the first are the oldest */
-    return arena_printf(&w->arena, "%s/%s", store_path(s), name);
-}
-
 static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxEnd *end)
 {
     char limit[32];
@@ -172,17 +150,18 @@ static void warn_oom(StepWork *w, const SandboxEnd *end)
                   (unsigned long long)end->oom);
 }
 
-static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,
-                           Err *e)
+static bool command_failed(StepWork *w, const Log *l, const SandboxEnd *end, Err *e)
 {
     scoped(buf) Buf lines = BUF_INIT, excerpt = BUF_INIT;
     last_lines(l, &lines);
     df_excerpt(w->env->file, &w->step->src, &excerpt);
-    const char *path = keep_log(w, tmp_log);
-    return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s%s", w->env->file->name,
+    const char *log = w->log ? arena_printf(&w->arena, "\n  full log: %s/logs/%s",
+                                            store_path(w->env->store), w->log)
+                             : "";
+    return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s", w->env->file->name,
                    w->step->src.line, w->step->title, how_it_ended(&w->arena, &w->env->limits, end),
                    lines.len ? "  last lines:\n" : "", buf_str(&lines), lines.len ? "\n" : "",
-                   buf_str(&excerpt), path ? "\n  full log: " : "", path ? path : "");
+                   buf_str(&excerpt), log);
 }
 
 /* The step's environment: what the Dockerfile says, and below it what is the caller's own. */
@@ -301,7 +280,6 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     Store *s = w->env->store;
     const char *upper = arena_printf(&w->arena, "%s/upper", dir),
                *scratch = arena_printf(&w->arena, "%s/scratch", dir);
-    const char *log_name = arena_printf(&w->arena, "%s/log", dir);
     scoped(copyroot) CopyRoot *root = NULL;
     SandboxEnd end;
     Stack below;
@@ -310,12 +288,12 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
         !snapshot_make_root(s, &below, upper, e))
         return false;
-    scoped(fd) int logfd = openat(store_dirfd(s), log_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (logfd < 0)
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), log_name);
     Log *log = NEW(&w->arena, Log);
-    *log = (Log){.w = w, .fd = logfd};
-    if (!run_command(w, &below, upper, scratch, log, &end, &root, e))
+    *log = (Log){.w = w, .file = HISTORY_LOG_NONE};
+    history_log_begin(&log->file, store_dirfd(s), &w->key, w->created);
+    bool ended = run_command(w, &below, upper, scratch, log, &end, &root, e);
+    w->log = history_log_end(&log->file, &w->arena, !ended || end.cancelled || end.code);
+    if (!ended)
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
@@ -323,7 +301,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     if (end.code) {
         if (w->env->keep_failed)
             keep_failed(w, dir, &below, &root);
-        return command_failed(w, log, log_name, &end, e);
+        return command_failed(w, log, &end, e);
     }
     if (end.oom)
         warn_oom(w, &end);

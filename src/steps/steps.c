@@ -23,7 +23,8 @@ Event steps_event(const StepWork *w, EventKind kind)
                    .what = WHAT[w->step->kind],
                    .stage = w->step->stage,
                    .title = w->step->title,
-                   .key = digest_is_zero(&w->key) ? NULL : &w->key};
+                   .key = digest_is_zero(&w->key) ? NULL : &w->key,
+                   .log = w->log};
 }
 
 StepResult steps_base(StepWork *w)

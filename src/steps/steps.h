@@ -5,7 +5,8 @@
  * (steps_run). Keys chain on the *results* of their inputs, not on their keys: see
  * docs/cache-keys.md.
  *
- * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store.
+ * Used by: solve, export.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -96,6 +97,7 @@ typedef struct StepWork {
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
+    const char *log;            /* name of the file with what it printed; NULL: nothing */
     int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
 } StepWork;
 

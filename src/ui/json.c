@@ -28,25 +28,6 @@ typedef struct Json {
 
 /* ---- fields ---- */
 
-static void put_text(Buf *b, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buf_printf(b, ",\"%s\":", name);
-    json_quote(b, value, strlen(value));
-}
-
-static void put_number(Buf *b, const char *name, uint64_t value)
-{
-    buf_printf(b, ",\"%s\":%" PRIu64, name, value);
-}
-
-static void put_seconds(Buf *b, uint64_t ns)
-{
-    buf_printf(b, ",\"seconds\":%" PRIu64 ".%06" PRIu64, ns / 1000000000u,
-               ns % 1000000000u / 1000u);
-}
-
 static void begin(Json *j, const char *event)
 {
     struct timespec now;
@@ -65,16 +46,16 @@ static void end(Json *j)
 static void put_step(Json *j, const Event *ev)
 {
     if (ev->step)
-        put_number(&j->out, "step", ev->step);
-    put_text(&j->out, "stage", ev->stage);
-    put_text(&j->out, "title", ev->title);
-    put_text(&j->out, "kind", ev->what);
+        json_put_number(&j->out, "step", ev->step);
+    json_put(&j->out, "stage", ev->stage);
+    json_put(&j->out, "title", ev->title);
+    json_put(&j->out, "kind", ev->what);
 }
 
 static void put_line(Json *j, const Pending *p)
 {
     begin(j, "log");
-    put_number(&j->out, "step", p->step);
+    json_put_number(&j->out, "step", p->step);
     buf_puts(&j->out, ",\"line\":");
     json_quote(&j->out, p->cut.line.ptr, p->cut.line.len);
     if (!p->cut.ended)
@@ -118,12 +99,12 @@ static void step_done(Json *j, const Event *ev)
     end_log(j, ev->step);
     begin(j, "step");
     put_step(j, ev);
-    put_text(&j->out, "how", how_word(ev->how));
-    put_seconds(&j->out, ev->ns);
+    json_put(&j->out, "how", how_word(ev->how));
+    json_put_seconds(&j->out, "seconds", ev->ns);
     if (ev->key) {
         char key[DIGEST_TEXT_SIZE];
         digest_text(ev->key, key);
-        put_text(&j->out, "key", key);
+        json_put(&j->out, "key", key);
     }
     end(j);
 }
@@ -132,29 +113,29 @@ static void put_end(Json *j, const EventEnd *x)
 {
     begin(j, "done");
     buf_printf(&j->out, ",\"ok\":%s", x->exit_code ? "false" : "true");
-    put_number(&j->out, "exit_code", (uint64_t)x->exit_code);
+    json_put_number(&j->out, "exit_code", (uint64_t)x->exit_code);
     buf_printf(&j->out, ",\"cancelled\":%s", x->cancelled ? "true" : "false");
-    put_text(&j->out, "error", x->error);
-    put_text(&j->out, "image", x->image);
+    json_put(&j->out, "error", x->error);
+    json_put(&j->out, "image", x->image);
     buf_puts(&j->out, ",\"names\":[");
     for (size_t i = 0; i < x->nname; i++) {
         buf_puts(&j->out, i ? "," : "");
         json_quote(&j->out, x->names[i], strlen(x->names[i]));
     }
     buf_puts(&j->out, "]");
-    put_number(&j->out, "size", x->size);
-    put_number(&j->out, "layers", x->nlayer);
-    put_number(&j->out, "steps", x->nstep);
-    put_number(&j->out, "hit", x->nhit);
-    put_number(&j->out, "ran", x->nrun);
-    put_seconds(&j->out, x->ns);
+    json_put_number(&j->out, "size", x->size);
+    json_put_number(&j->out, "layers", x->nlayer);
+    json_put_number(&j->out, "steps", x->nstep);
+    json_put_number(&j->out, "hit", x->count[HOW_HIT]);
+    json_put_number(&j->out, "ran", x->count[HOW_RAN]);
+    json_put_seconds(&j->out, "seconds", x->ns);
     end(j);
 }
 
 static void put_line_event(Json *j, const char *event, const Event *ev)
 {
     begin(j, event);
-    put_text(&j->out, "text", ev->text);
+    json_put(&j->out, "text", ev->text);
     end(j);
 }
 
@@ -162,12 +143,12 @@ static void put_task(Json *j, const Event *ev)
 {
     begin(j, ev->kind == EV_TASK ? "task" : "task-done");
     if (ev->step)
-        put_number(&j->out, "step", ev->step);
-    put_text(&j->out, "text", ev->text);
+        json_put_number(&j->out, "step", ev->step);
+    json_put(&j->out, "text", ev->text);
     if (ev->kind == EV_TASK) {
-        put_number(&j->out, "done", ev->done);
+        json_put_number(&j->out, "done", ev->done);
         if (ev->total)
-            put_number(&j->out, "total", ev->total);
+            json_put_number(&j->out, "total", ev->total);
     }
     end(j);
 }
@@ -178,9 +159,9 @@ static void json_event(View *v, const Event *ev)
     switch (ev->kind) {
     case EV_BUILD_START:
         begin(j, "build");
-        put_number(&j->out, "format", FORMAT);
-        put_text(&j->out, "dockerfile", ev->text);
-        put_number(&j->out, "steps", ev->n);
+        json_put_number(&j->out, "format", FORMAT);
+        json_put(&j->out, "dockerfile", ev->text);
+        json_put_number(&j->out, "steps", ev->n);
         end(j);
         break;
     case EV_STEP_START:
@@ -193,8 +174,8 @@ static void json_event(View *v, const Event *ev)
         break;
     case EV_STEP_WAIT:
         begin(j, ev->text ? "wait" : "resume");
-        put_number(&j->out, "step", ev->step);
-        put_text(&j->out, "text", ev->text);
+        json_put_number(&j->out, "step", ev->step);
+        json_put(&j->out, "text", ev->text);
         end(j);
         break;
     case EV_STEP_DONE:

@@ -268,8 +268,7 @@ static void step_start(Tty *t, const Event *ev)
     while (*at)
         at = &(*at)->next;
     *at = r;
-    buf_printf(&label, "[%s] %.*s", ev->stage,
-               (int)utf8_cut(ev->title, strnlen(ev->title, LABEL_MAX)), ev->title);
+    buf_printf(&label, "[%s] %.*s", ev->stage, (int)utf8_head(ev->title, LABEL_MAX), ev->title);
     r->step = ev->step;
     r->label = copy(label.ptr);
     r->at_ns = ev->at_ns ? ev->at_ns : clock_ns();

@@ -102,9 +102,9 @@ void view_write(int fd, Buf *b)
 
 void view_put_title(Buf *b, const char *title)
 {
-    size_t n = strlen(title);
-    buf_add_clean(b, title, n > TITLE_MAX ? utf8_cut(title, TITLE_MAX) : n);
-    if (n > TITLE_MAX)
+    size_t n = utf8_head(title, TITLE_MAX);
+    buf_add_clean(b, title, n);
+    if (title[n])
         buf_puts(b, "...");
 }
 
