@@ -6,8 +6,8 @@
  * strings are borrowed for the call.
  *
  *   EV_BUILD_START
- *     EV_STEP_DONE                              a hit: it never starts
- *     EV_STEP_START { LOG | WAIT }* EV_STEP_DONE
+ *     WAIT* EV_STEP_DONE                        a hit: it never starts
+ *     WAIT* EV_STEP_START { LOG | WAIT }* EV_STEP_DONE
  *     EV_TASK+ EV_TASK_DONE                     inside a step or beside all of them
  *   EV_BUILD_DONE                               also of a build that failed before it started
  */
@@ -21,7 +21,7 @@ typedef enum EventKind {
     EV_BUILD_START, /* text: name of the Dockerfile; n: steps in all */
     EV_STEP_START,  /* a step begins to run */
     EV_STEP_LOG,    /* text, len: bytes a step printed, not cut at lines */
-    EV_STEP_WAIT,   /* text: what a running step waits for; NULL: it goes on */
+    EV_STEP_WAIT,   /* text: what a step waits for, maybe before it begins; NULL: it goes on */
     EV_STEP_DONE,   /* how, at_ns, ns, key, created, log: the step is over */
     EV_TASK,        /* text: work that goes on; done, total: bytes, total 0 when nobody knows */
     EV_TASK_DONE,   /* text: and is over */

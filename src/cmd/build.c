@@ -216,13 +216,10 @@ static bool open_store(Build *b)
         return false;
     size_t lost = store_lost(b->store);
     if (lost)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_WARNING,
-                            .text = arena_printf(b->arena,
-                                                 "the machine stopped before %zu thing%s of the "
-                                                 "store were on the disk: dropped, and made again "
-                                                 "when needed",
-                                                 lost, lost == 1 ? "" : "s")});
+        event_warning(&b->env.sink,
+                      "the machine stopped before %zu thing%s of the store were on the disk: "
+                      "dropped, and made again when needed",
+                      lost, lost == 1 ? "" : "s");
     b->env.store = b->store;
     b->env.host = host;
     b->env.entered = host.mode == MODE_ROOT || host.mode == MODE_CHROOT;

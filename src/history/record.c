@@ -167,13 +167,13 @@ static void take(HistoryBuild *b, const Event *ev)
         json_quote(&b->out, ev->text, strlen(ev->text));
         buf_puts(&b->out, "}\n");
         break;
+    case EV_STEP_WAIT:
     case EV_TASK:
     case EV_NOTE: /* of something that takes time */
         if (b->fd < 0)
             flush(b);
         break;
     case EV_STEP_LOG:
-    case EV_STEP_WAIT:
     case EV_TASK_DONE:
     case EV_SPAN:
     case EV_RESULT:

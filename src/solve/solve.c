@@ -183,14 +183,11 @@ static void land(Solver *s, size_t flight, bool ok, const StepResult *r)
     pthread_mutex_unlock(&s->lock);
 }
 
-static void say_waiting(const Solver *s, size_t step)
+static void tell_wait(const Solver *s, size_t step, const char *text)
 {
-    scoped(arena) Arena a = {0};
-    const PlanStep *p = step_at(s, step);
-    event_send(&s->env->sink,
-               &(Event){.kind = EV_NOTE,
-                        .text = arena_printf(&a, "[%s] %s: waits for another build that runs it",
-                                             p->stage, p->title)});
+    Event ev = steps_event(&s->sol.works[step], EV_STEP_WAIT);
+    ev.text = text;
+    event_send(&s->env->sink, &ev);
 }
 
 /*
@@ -207,9 +204,10 @@ static bool take_turn(Solver *s, StepJob *j, StoreTurn *turn, StepResult *result
     if (!store_take_turn(s->env->store, &w->key, false, turn, &taken, &j->err))
         return false;
     if (!taken) {
-        say_waiting(s, j->step);
+        tell_wait(s, j->step, "waits for another build that runs it");
         if (!store_take_turn(s->env->store, &w->key, true, turn, &taken, &j->err))
             return false;
+        tell_wait(s, j->step, NULL);
     }
     if (!store_record_get(s->env->store, &w->key, &rec, &j->hit, &j->err))
         return false;

@@ -174,7 +174,7 @@ static void json_event(View *v, const Event *ev)
         break;
     case EV_STEP_WAIT:
         begin(j, ev->text ? "wait" : "resume");
-        json_put_number(&j->out, "step", ev->step);
+        put_step(j, ev);
         json_put(&j->out, "text", ev->text);
         end(j);
         break;

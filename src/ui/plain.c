@@ -177,6 +177,13 @@ static void step_start(Plain *p, const Event *ev)
     say(p, &b);
 }
 
+static void step_wait(const Event *ev, Buf *b)
+{
+    buf_printf(b, "[%s] ", ev->stage);
+    view_put_title(b, ev->title);
+    buf_printf(b, ": %s\n", ev->text);
+}
+
 static void step_done(Plain *p, const Event *ev)
 {
     scoped(buf) Buf b = BUF_INIT;
@@ -218,7 +225,7 @@ static void plain_event(View *v, const Event *ev)
         break;
     case EV_STEP_WAIT:
         if (ev->text)
-            buf_printf(&b, "%s: %s\n", ev->stage, ev->text);
+            step_wait(ev, &b);
         break;
     case EV_STEP_DONE:
         step_done(p, ev);

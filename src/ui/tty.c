@@ -259,10 +259,14 @@ static Running *running_of(Tty *t, uint32_t step)
     return r;
 }
 
-static void step_start(Tty *t, const Event *ev)
+/* The entry of a step that runs, or waits before it does; made if need be. */
+static Running *have_running(Tty *t, const Event *ev)
 {
     scoped(buf) Buf label = BUF_INIT;
-    Running **at = &t->running, *r = calloc(1, sizeof *r);
+    Running **at = &t->running, *r = running_of(t, ev->step);
+    if (r)
+        return r;
+    r = calloc(1, sizeof *r);
     if (!r)
         die_nomem();
     while (*at)
@@ -271,10 +275,18 @@ static void step_start(Tty *t, const Event *ev)
     buf_printf(&label, "[%s] %.*s", ev->stage, (int)utf8_head(ev->title, LABEL_MAX), ev->title);
     r->step = ev->step;
     r->label = copy(label.ptr);
-    r->at_ns = ev->at_ns ? ev->at_ns : clock_ns();
+    r->at_ns = clock_ns();
     tail_init(&r->tail, t->opts->log_lines);
     if (!t->has_thread && !t->paused)
         start_thread(t);
+    return r;
+}
+
+static void step_start(Tty *t, const Event *ev)
+{
+    Running *r = have_running(t, ev);
+    if (ev->at_ns)
+        r->at_ns = ev->at_ns;
 }
 
 static void running_end(Tty *t, uint32_t step)
@@ -315,7 +327,7 @@ static void step_done(Tty *t, const Event *ev)
 
 static void step_wait(Tty *t, const Event *ev)
 {
-    Running *r = running_of(t, ev->step);
+    Running *r = ev->text ? have_running(t, ev) : running_of(t, ev->step);
     if (!r)
         return;
     free(r->waits);

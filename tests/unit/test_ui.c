@@ -302,8 +302,9 @@ static void every_line_of_json_is_an_object_with_its_event(void **state)
     tell(&s, EV_STEP_DONE, 1, "FROM \xff x", HOW_HIT);
     tell(&s, EV_STEP_START, 2, "RUN \"a\"\n", HOW_RAN);
     says(&s, 2, "one\n\033[31mtwo\n\xe6", 14);
-    send(&s, (Event){.kind = EV_STEP_WAIT, .step = 2, .text = "waiting"});
-    send(&s, (Event){.kind = EV_STEP_WAIT, .step = 2});
+    send(&s,
+         (Event){.kind = EV_STEP_WAIT, .step = 2, .stage = "s", .title = "t", .text = "waiting"});
+    send(&s, (Event){.kind = EV_STEP_WAIT, .step = 2, .stage = "s", .title = "t"});
     send(&s, (Event){.kind = EV_TASK, .text = "unpacking", .done = 5, .total = 10});
     line(&s, EV_WARNING, "careful");
     says(&s, 2, "\xbc\xa2", 2);
@@ -346,7 +347,11 @@ static void what_ended_is_above_and_what_runs_is_below(void **state)
     tell(&s, EV_STEP_START, 3, "RUN a", HOW_RAN);
     tell(&s, EV_STEP_START, 4, "RUN b", HOW_RAN);
     says(&s, 4, "1\n2\n3\n4\n5\n6\n7\n10%\r25%", 22);
-    send(&s, (Event){.kind = EV_STEP_WAIT, .step = 3, .text = "waiting for a cache"});
+    send(&s, (Event){.kind = EV_STEP_WAIT,
+                     .step = 3,
+                     .stage = "s",
+                     .title = "t",
+                     .text = "waiting for a cache"});
     draw(&s);
     char *text = screen_text(&a, &s.screen, 0);
     assert_non_null(strstr(text, "building Dockerfile: 9 steps, 2 HIT, 2 running"));
@@ -462,6 +467,8 @@ static void act(Shown *s, uint64_t *seed, bool *running, unsigned nstep, Buf *ex
     case 4:
         send(s, (Event){.kind = EV_STEP_WAIT,
                         .step = step,
+                        .stage = "s",
+                        .title = title,
                         .text = step % 2 ? "waiting for another build" : NULL});
         break;
     default:
