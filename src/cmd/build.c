@@ -60,6 +60,8 @@ static const OptRow ROWS[] = {
     {"progress", 0, OPT_STRING, FIELD(progress), "STYLE",
      "auto (tty on a terminal, else plain), tty, plain, quiet, none, json or rawjson (default: "
      "BUILDKIT_PROGRESS, or auto)"},
+    {"trace", 0, OPT_STRING, FIELD(trace), "FILE",
+     "write where the time went, for chrome://tracing or Perfetto"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
     {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -276,20 +278,31 @@ static bool build(Build *b, const StrList *operands)
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
         return false;
-    if (!inputs_read(b) || !open_store(b))
+    uint64_t at = clock_ns();
+    if (!inputs_read(b))
         return false;
+    event_span(&b->env.sink, 0, "read the Dockerfile", at);
+    at = clock_ns();
+    if (!open_store(b))
+        return false;
+    event_span(&b->env.sink, 0, "open the store", at);
     b->env.plan = &b->plan;
     b->env.file = &b->file;
+    at = clock_ns();
     if (!inputs_plan(b) || !read_epoch(b) ||
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
     if (b->opts->push && !result_may_push(b))
         return false;
+    event_span(&b->env.sink, 0, "resolve and plan", at);
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b);
+    at = clock_ns();
+    bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    event_span(&b->env.sink, 0, "solve", at);
+    return ok && result_make(b) && result_report(b);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
@@ -298,24 +311,29 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     if (!watch_begin(&b))
         return false;
     bool ok = build(&b, operands);
+    uint64_t at = clock_ns();
     watch_result(&b, ok);
     if (b.store) {
         inputs_save(&b);
         keep_house(&b, ok);
     }
+    event_span(&b.env.sink, 0, "keep house", at);
     watch_end(&b, ok);
+    at = clock_ns();
     solution_done(&b.sol);
     inputs_done(&b);
     ssh_done(&b);
     registry_done(b.registry);
     copyroots_done(b.env.roots);
     store_done(b.store);
+    event_span(&b.env.sink, 0, "clean up", at);
+    bool traced = watch_close(&b);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */
         (void)signal(cancel_signal(), SIG_DFL);
         (void)raise(cancel_signal());
     }
     *ret_code = watch_code(&b, ok);
-    return ok || watch_told(&b);
+    return (ok && traced) || watch_told(&b);
 }
 
 const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run};

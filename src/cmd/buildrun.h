@@ -18,8 +18,8 @@
 #include "ui/ui.h"
 
 typedef struct BuildOpts {
-    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
-        *owners, *on_error;
+    const char *file, *target, *progress, *trace, *iidfile, *epoch, *isolation, *max_cache,
+        *network, *owners, *on_error;
     StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
     bool no_cache, quiet, ignore_syntax, pull, push;
     ShapeOpts shape;
@@ -56,6 +56,7 @@ typedef struct Watch {
     HistoryLimits limits;
     int storefd;           /* borrowed */
     HistoryBuild *history; /* NULL: no record is written */
+    Trace *trace;          /* NULL: none is wanted */
 } Watch;
 
 typedef struct Build {
@@ -141,6 +142,8 @@ void watch_result(Build *b, bool ok);
 int watch_code(const Build *b, bool ok);
 /* watch_end - tell all who watch that the build is over, and how; nothing is told after it. */
 void watch_end(Build *b, bool ok);
+/* watch_close - write the trace, last of all. Fails with ERR_USAGE. */
+NODISCARD bool watch_close(Build *b);
 /* watch_told - whether an error has been told in the view's own words, so that main need not. */
 bool watch_told(const Build *b);
 

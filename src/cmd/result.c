@@ -121,8 +121,11 @@ static void fill_history(Build *b)
 bool result_make(Build *b)
 {
     const StepResult *r = result(b);
+    uint64_t at = clock_ns();
     if (!collect_layers(b))
         return false;
+    event_span(&b->env.sink, 0, "digests of layers", at);
+    at = clock_ns();
     b->config = image_config_clone(b->arena, &b->plan.config);
     fill_history(b);
     for (size_t i = 0; i < r->nlayer; i++)
@@ -134,6 +137,7 @@ bool result_make(Build *b)
     for (size_t i = 0; i < b->names.n; i++)
         if (!store_tag(b->store, b->names.v[i], &b->id, b->e))
             return false;
+    event_span(&b->env.sink, 0, "keep the image", at);
     return true;
 }
 
@@ -274,5 +278,17 @@ static bool push(Build *b)
 
 bool result_report(Build *b)
 {
-    return report_problems(b) && write_outputs(b) && push(b) && (summary(b), true);
+    static const struct {
+        bool (*run)(Build *b);
+        const char *name;
+    } PARTS[] = {
+        {report_problems, "look at programs"}, {write_outputs, "write outputs"}, {push, "push"}};
+    for (size_t i = 0; i < NELEM(PARTS); i++) {
+        uint64_t at = clock_ns();
+        if (!PARTS[i].run(b))
+            return false;
+        event_span(&b->env.sink, 0, PARTS[i].name, at);
+    }
+    summary(b);
+    return true;
 }

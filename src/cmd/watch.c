@@ -74,9 +74,13 @@ bool watch_begin(Build *b)
     if (!ui_choose(o->quiet ? "quiet" : o->progress, &w->opts, b->e) ||
         !watch_limits(&w->limits, b->e))
         return false;
+    if (o->trace && !trace_open(o->trace, w->t0, &w->trace, b->e))
+        return false;
     w->ui = ui_new(&w->opts);
     event_fan_add(&w->fan, (EventSink){count, w});
     event_fan_add(&w->fan, ui_sink(w->ui));
+    if (w->trace)
+        event_fan_add(&w->fan, trace_sink(w->trace));
     b->env.sink = event_fan(&w->fan);
     return true;
 }
@@ -143,6 +147,14 @@ void watch_end(Build *b, bool ok)
     w->history = NULL;
     if (ok && w->opts.quiet)
         printf("%s\n", id);
+}
+
+bool watch_close(Build *b)
+{
+    Trace *t = b->watch.trace;
+    b->watch.trace = NULL;
+    b->env.sink = (EventSink){NULL, NULL};
+    return trace_done(t, b->e);
 }
 
 bool watch_told(const Build *b)

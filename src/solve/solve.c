@@ -252,7 +252,11 @@ static void run_job(Job *job)
     if (j->ok && !j->hit)
         run_step(s, j, result);
     j->ns = clock_ns() - j->at_ns;
-    event_span(&s->env->sink, j->step + 1, NULL, j->at_ns);
+    Event ev = steps_event(&s->sol.works[j->step], EV_SPAN);
+    ev.how = !j->ok ? HOW_FAILED : j->hit ? HOW_HIT : HOW_RAN;
+    ev.at_ns = j->at_ns;
+    ev.ns = j->ns;
+    event_send(&s->env->sink, &ev);
 }
 
 static void start(Solver *s, Pool *pool, size_t i)
@@ -388,11 +392,16 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
     bool ok = probe(&s, &all);
     event_span(&env->sink, 0, "look up", t0);
     if (ok && !all) {
+        t0 = clock_ns();
         ok = env->entered || (steps_log_in(env, e) && sandbox_enter(&env->host, e));
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);
-            ok = (!commands_missing(&s) || steps_prepare(env, &s.sol.arena, e)) && run_missing(&s);
+            ok = !commands_missing(&s) || steps_prepare(env, &s.sol.arena, e);
+            event_span(&env->sink, 0, "prepare to run", t0);
+            t0 = clock_ns();
+            ok = ok && run_missing(&s);
+            event_span(&env->sink, 0, "run steps", t0);
             if (!ok && flags & SOLVE_SHELL)
                 open_shell(&s);
             sandbox_stop();

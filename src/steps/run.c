@@ -228,8 +228,10 @@ static bool make_spec(StepWork *w, const Stack *below, const char *upper, const 
         .shape = w->env->shape,
         .limits = &w->env->limits,
     };
+    uint64_t at = clock_ns();
     if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
         return false;
+    steps_span(w, "mounts", at);
     spec.env = environment(w, mounts);
     spec.mounts = mounts->v;
     spec.nmount = mounts->n;
@@ -245,9 +247,11 @@ static bool run_command(StepWork *w, const Stack *below, const char *upper, cons
     SandboxOutput out = {take, log};
     if (!make_spec(w, below, upper, scratch, &mounts, &spec, e))
         return false;
-    if (w->env->host.mode == MODE_CHROOT)
-        return run_copied(w, below, &spec, &out, ret, ret_root, e);
-    return sandbox_run(&spec, &out, ret, e);
+    uint64_t at = clock_ns();
+    bool ok = w->env->host.mode == MODE_CHROOT ? run_copied(w, below, &spec, &out, ret, ret_root, e)
+                                               : sandbox_run(&spec, &out, ret, e);
+    steps_span(w, "command", at);
+    return ok;
 }
 
 /* An Upper without entries is the empty snapshot. */
@@ -275,6 +279,20 @@ static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRo
     *root = NULL;
 }
 
+/* What a command wrote becomes a snapshot. */
+static bool keep_upper(StepWork *w, const Stack *below, const char *upper, CopyRoot **root,
+                       SnapshotId *ret, Err *e)
+{
+    uint64_t at = clock_ns();
+    if (!snapshot_tidy(w->env->store, below, upper, e) || !commit(w, upper, ret, e))
+        return false;
+    if (*root)
+        copyroot_keep(w->env->roots, *root, below, *ret);
+    *root = NULL;
+    steps_span(w, "commit", at);
+    return true;
+}
+
 static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
 {
     Store *s = w->env->store;
@@ -283,11 +301,13 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     scoped(copyroot) CopyRoot *root = NULL;
     SandboxEnd end;
     Stack below;
+    uint64_t at = clock_ns();
     if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
         !snapshot_make_root(s, &below, upper, e))
         return false;
+    steps_span(w, "root", at);
     Log *log = NEW(&w->arena, Log);
     *log = (Log){.w = w, .file = HISTORY_LOG_NONE};
     history_log_begin(&log->file, store_dirfd(s), &w->key, w->created);
@@ -305,15 +325,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     }
     if (end.oom)
         warn_oom(w, &end);
-    if (!snapshot_tidy(s, &below, upper, e))
-        return false;
-    if (!commit(w, upper, ret, e))
-        return false;
-    if (root) {
-        copyroot_keep(w->env->roots, root, &below, *ret);
-        root = NULL;
-    }
-    return true;
+    return keep_upper(w, &below, upper, &root, ret, e);
 }
 
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)

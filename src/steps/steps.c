@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "steps/kinds.h"
 
 void steps_work_done(StepWork *w)
@@ -25,6 +26,11 @@ Event steps_event(const StepWork *w, EventKind kind)
                    .title = w->step->title,
                    .key = digest_is_zero(&w->key) ? NULL : &w->key,
                    .log = w->log};
+}
+
+void steps_span(const StepWork *w, const char *text, uint64_t at_ns)
+{
+    event_span(&w->env->sink, (uint32_t)(w->step - w->env->plan->steps) + 1, text, at_ns);
 }
 
 StepResult steps_base(StepWork *w)
@@ -136,6 +142,7 @@ bool steps_run(StepWork *w, StepResult *ret, Err *e)
 {
     StoreRecord rec = {.created = w->created = (int64_t)time(NULL)};
     bool ok = false;
+    uint64_t at = clock_ns();
     switch (w->step->kind) {
     case STEP_RUN:
         ok = run_write(w, &rec.snapshot, e);
@@ -149,11 +156,15 @@ bool steps_run(StepWork *w, StepResult *ret, Err *e)
     case STEP_FROM:
         break;
     }
+    if (w->step->kind != STEP_RUN) /* which tells of its parts */
+        steps_span(w, "write", at);
+    at = clock_ns();
     if (!ok || !name_result(w, rec.snapshot, &rec.result, e))
         return false;
     if (!store_record_put(w->env->store, &w->key, &rec, buf_str(&w->key_parts.text), e))
         return false;
     *ret = steps_from_record(w, &rec);
+    steps_span(w, "record", at);
     return true;
 }
 

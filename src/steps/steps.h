@@ -103,6 +103,8 @@ typedef struct StepWork {
 
 /* steps_event - an event about this step, to be filled in further. */
 Event steps_event(const StepWork *w, EventKind kind);
+/* steps_span - a part of the step is over, begun at `at_ns`. */
+void steps_span(const StepWork *w, const char *text, uint64_t at_ns);
 
 /*
  * steps_fetch_git - have every repository that the plan's ADDs name.

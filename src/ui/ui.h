@@ -10,6 +10,8 @@
  *   rawjson  the same in BuildKit's words
  *   none     nothing; main tells of a failure
  *
+ * and a trace of where the time went, to a file.
+ *
  * Used by: cmd.  Uses: base.
  */
 #ifndef UI_UI_H
@@ -68,6 +70,19 @@ static inline void scoped_ui_done(Ui **ui)
     ui_done(*ui);
 }
 EventSink ui_sink(Ui *ui);
+
+/* ---- traces ---- */
+
+typedef struct Trace Trace;
+
+/*
+ * trace_open - gather spans, from clock_ns() `began_ns` on, for a file that trace_done() writes.
+ * Fails with ERR_USAGE when there can be no such file.
+ */
+NODISCARD bool trace_open(const char *path, uint64_t began_ns, Trace **ret, Err *e);
+EventSink trace_sink(Trace *t);
+/* trace_done - write the file, and free. NULL is fine. Fails with ERR_USAGE. */
+NODISCARD bool trace_done(Trace *t, Err *e);
 
 /* ui_seconds - a duration as people read it: "0.02 s", "12.4 s", "3 m 05 s". */
 void ui_seconds(uint64_t ns, char out[static 32]);
