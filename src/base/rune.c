@@ -19,11 +19,16 @@ static void load_unicode(void)
     unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
 }
 
-static bool in_class(uint32_t rune, int (*class)(wint_t, locale_t))
+static bool have_unicode(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load_unicode);
-    return !unicode || class((wint_t)rune, unicode);
+    return unicode != NULL;
+}
+
+static bool in_class(uint32_t rune, int (*class)(wint_t, locale_t))
+{
+    return !have_unicode() || class((wint_t)rune, unicode);
 }
 
 bool rune_is_alnum(uint32_t rune)
@@ -49,11 +54,9 @@ bool rune_is_print(uint32_t rune)
 
 unsigned rune_width(uint32_t rune)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (rune < 0x300)
         return 1;
-    pthread_once(&once, load_unicode);
-    if (!unicode)
+    if (!have_unicode())
         return rune < 0x1100 ? 1 : 2; /* too much shifts a line, too little breaks it */
     locale_t before = uselocale(unicode);
     int width = wcwidth((wchar_t)rune);

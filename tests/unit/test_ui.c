@@ -435,6 +435,7 @@ static void act(Shown *s, uint64_t *seed, bool *running, unsigned nstep, Buf *ex
         "\xe2\x80\xae rtl \xc2\x9b 1m\n",
     };
     uint32_t step = 1 + next_random(seed) % nstep;
+    const char *text = SAYS[next_random(seed) % NELEM(SAYS)];
     char title[64];
     (void)snprintf(title, sizeof title, "RUN command number %u", (unsigned)step);
     switch (next_random(seed) % 8) {
@@ -472,8 +473,7 @@ static void act(Shown *s, uint64_t *seed, bool *running, unsigned nstep, Buf *ex
                         .text = step % 2 ? "waiting for another build" : NULL});
         break;
     default:
-        says(s, step, SAYS[next_random(seed) % NELEM(SAYS)],
-             strlen(SAYS[step % NELEM(SAYS)]) % 7 + 6);
+        says(s, step, text, 1 + next_random(seed) % strlen(text));
         break;
     }
 }
