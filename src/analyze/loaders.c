@@ -119,14 +119,23 @@ static void finding(Search *s, const ElfFacts *f, const char *path, const char *
                                  path, what, fix));
 }
 
-static void check_program(Search *s, int fd, const char *path)
+/* Whether the image shows this very file, and none that hides it. */
+static bool is_shown(const Search *s, const struct stat *st, const char *path)
+{
+    ViewNode node;
+    Err ignored = ERR_INIT;
+    return view_lookup(s->image, path, VIEW_NOFOLLOW, &node, &ignored) && node.exists &&
+           node.st.st_ino == st->st_ino && node.st.st_dev == st->st_dev;
+}
+
+static void check_program(Search *s, int fd, const struct stat *st, const char *path)
 {
     ElfFacts f = elf_read(s->arena, fd);
     bool there;
     if (!f.is_elf || !f.interp)
         return;
     s->program = true;
-    if (!s->image)
+    if (!s->image || !is_shown(s, st, path))
         return;
     if (!exists(s, f.interp, &there) || !there) {
         finding(s, &f, path, arena_printf(s->arena, "its loader %s", f.interp));
@@ -164,7 +173,7 @@ static bool walk(Search *s, int dirfd, const char *prefix, unsigned depth)
         if (dir && !walk(s, fd, path, depth + 1))
             return false;
         if (!dir)
-            check_program(s, fd, path);
+            check_program(s, fd, &st, path);
     }
     return true;
 }

@@ -31,6 +31,6 @@ bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e)
 void cmd_print(FILE *to, const char *text)
 {
     scoped(buf) Buf shown = BUF_INIT;
-    buf_shown(&shown, text, strlen(text), "\t\n");
+    buf_add_clean_lines(&shown, text, strlen(text));
     fputs(buf_str(&shown), to);
 }

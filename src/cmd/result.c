@@ -121,8 +121,11 @@ static void fill_history(Build *b)
 bool result_make(Build *b)
 {
     const StepResult *r = result(b);
+    uint64_t at = clock_ns();
     if (!collect_layers(b))
         return false;
+    event_span(&b->env.sink, 0, "digests of layers", at);
+    at = clock_ns();
     b->config = image_config_clone(b->arena, &b->plan.config);
     fill_history(b);
     for (size_t i = 0; i < r->nlayer; i++)
@@ -134,52 +137,45 @@ bool result_make(Build *b)
     for (size_t i = 0; i < b->names.n; i++)
         if (!store_tag(b->store, b->names.v[i], &b->id, b->e))
             return false;
+    event_span(&b->env.sink, 0, "keep the image", at);
     return true;
 }
 
 /* ---- after the build ---- */
 
-static bool open_layer(Build *b, size_t i, int *ret_fd)
+/* The directories of the layers that were built. */
+static bool open_own(Build *b, StackView *ret)
 {
-    char path[STORE_TMP_MAX];
-    store_snapshot_path(result(b)->layers[i].snapshot, path);
-    return fs_open_dir(store_dirfd(b->store), path, ret_fd, b->e);
+    Stack st = {0};
+    for (size_t i = 0; i < result(b)->nlayer; i++)
+        if (!stack_push_parts(b->store, b->arena, &st, result(b)->layers[i].snapshot, &st, b->e))
+            return false;
+    return stack_view(b->store, &st, -1, ret, b->e);
 }
 
 /* Whether any layer has a program that the image below it must suit. */
 static bool has_programs(Build *b, bool *ret)
 {
+    scoped(stack_view) StackView own = {0};
     *ret = false;
-    for (size_t i = 0; i < result(b)->nlayer && !*ret; i++) {
-        int raw;
-        if (!result(b)->layers[i].snapshot)
-            continue;
-        if (!open_layer(b, i, &raw))
+    if (!open_own(b, &own))
+        return false;
+    for (size_t i = own.nfd; i-- > 0 && !*ret;)
+        if (!analyze_has_programs(own.fds[i], ret, b->e))
             return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_has_programs(fd, ret, b->e))
-            return false;
-    }
     return true;
 }
 
 static bool look_at_programs(Build *b, StrList *ret)
 {
-    scoped(stack_view) StackView view = {0};
+    scoped(stack_view) StackView view = {0}, own = {0};
     Stack st;
     if (!steps_stack(&b->env, b->arena, result(b), &st, b->e) ||
-        !stack_view(b->store, &st, -1, &view, b->e))
+        !stack_view(b->store, &st, -1, &view, b->e) || !open_own(b, &own))
         return false;
-    for (size_t i = 0; i < result(b)->nlayer; i++) {
-        int raw;
-        if (!result(b)->layers[i].snapshot)
-            continue;
-        if (!open_layer(b, i, &raw))
+    for (size_t i = own.nfd; i-- > 0;)
+        if (!analyze_loaders(b->arena, own.fds[i], &view.view, ret, b->e))
             return false;
-        scoped(fd) int fd = raw;
-        if (!analyze_loaders(b->arena, fd, &view.view, ret, b->e))
-            return false;
-    }
     return true;
 }
 
@@ -245,13 +241,13 @@ static bool write_outputs(Build *b)
     return true;
 }
 
-static void summary(Build *b, uint64_t t0)
+static void summary(Build *b)
 {
     scoped(buf) Buf line = BUF_INIT;
     char id[DIGEST_TEXT_SIZE], size[32], took[32];
     digest_text(&b->id, id);
     str_size(b->size, size, sizeof size);
-    ui_seconds(clock_ns() - t0, took);
+    ui_seconds(clock_ns() - b->watch.t0, took);
     buf_printf(&line, "built %.19s", id);
     for (size_t i = 0; i < b->names.n; i++) {
         ImageRef ref;
@@ -261,7 +257,7 @@ static void summary(Build *b, uint64_t t0)
     }
     buf_printf(&line, ": %s in %zu layers; %zu of %zu steps reused, %zu run; %s", size, b->nlayer,
                b->sol.nhit, b->sol.nstep, b->sol.nrun, took);
-    event_send(&b->env.sink, &(Event){.kind = EV_NOTE, .text = line.ptr});
+    event_send(&b->env.sink, &(Event){.kind = EV_RESULT, .text = line.ptr});
 }
 
 bool result_may_push(Build *b)
@@ -280,7 +276,19 @@ static bool push(Build *b)
                                  err_wrap(b->e, "--push"));
 }
 
-bool result_report(Build *b, uint64_t t0)
+bool result_report(Build *b)
 {
-    return report_problems(b) && write_outputs(b) && push(b) && (summary(b, t0), true);
+    static const struct {
+        bool (*run)(Build *b);
+        const char *name;
+    } PARTS[] = {
+        {report_problems, "look at programs"}, {write_outputs, "write outputs"}, {push, "push"}};
+    for (size_t i = 0; i < NELEM(PARTS); i++) {
+        uint64_t at = clock_ns();
+        if (!PARTS[i].run(b))
+            return false;
+        event_span(&b->env.sink, 0, PARTS[i].name, at);
+    }
+    summary(b);
+    return true;
 }

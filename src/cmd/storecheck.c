@@ -7,6 +7,7 @@
 #include "base/map.h"
 #include "cmd/cmd.h"
 #include "layer/layer.h"
+#include "snapshot/snapshot.h"
 
 typedef struct CheckOpts {
     bool repair, quiet;
@@ -41,20 +42,14 @@ static void tell(const CheckOpts *o, Tally *t, const StoreFinding *f)
 /* Whether a snapshot packs to the layer it stands for. */
 static bool is_layer(Store *s, const StoreLayer *l, bool *ret, Err *e)
 {
-    char path[STORE_TMP_MAX];
     LayerTimes times;
     LayerFacts facts;
-    int raw;
     *ret = true;
     if (!layer_times_parse(l->times, &times) || !l->snapshot)
         return true;
-    store_snapshot_path(l->snapshot, path);
-    if (faccessat(store_dirfd(s), path, F_OK, 0) < 0) /* store_check() has told of it */
+    if (!store_snapshot_exists(s, l->snapshot)) /* store_check() has told of it */
         return true;
-    if (!fs_open_dir(store_dirfd(s), path, &raw, e))
-        return false;
-    scoped(fd) int fd = raw;
-    if (!layer_pack(fd, times, PACK_NOTHING, -1, 1, &facts, e))
+    if (!snapshot_pack(s, l->snapshot, times, PACK_NOTHING, -1, 1, &facts, e))
         return false;
     *ret = digest_eq(&facts.diff_id, &l->diff_id);
     return true;

@@ -740,6 +740,10 @@ bool scan_tree(const Scan *s, Arena *a, Tree *out, Err *e)
 {
     Lister l = {.scan = s, .arena = a, .out = out, .e = e};
     l.skip = *s->spec.dir ? strlen(s->spec.dir) + 1 : 0;
+    if (out->cap < out->n + s->nentry) {
+        out->cap = out->n + s->nentry;
+        out->v = arena_grow(a, out->v, out->n, out->cap, sizeof *out->v);
+    }
     bool ok = list_below(&l, s->top);
     map_done(&l.inodes);
     return ok;
@@ -768,5 +772,6 @@ static uint32_t write_dir(const Scan *s, const ScanDir *d, IndexWriter *w)
 
 uint32_t scan_write(const Scan *s, IndexWriter *w)
 {
+    (void)buf_reserve(&w->entries, s->nentry * sizeof(IndexEntry));
     return write_dir(s, s->top, w);
 }

@@ -5,16 +5,7 @@
 #include "base/key.h"
 #include "base/pool.h"
 #include "export/parts.h"
-
-static bool open_upper(Store *s, SnapshotId id, int *ret_fd, Err *e)
-{
-    char path[STORE_TMP_MAX];
-    *ret_fd = -1;
-    if (!id)
-        return true;
-    store_snapshot_path(id, path);
-    return fs_open_dir(store_dirfd(s), path, ret_fd, e);
-}
+#include "snapshot/snapshot.h"
 
 /* What is remembered of a snapshot: 32 bytes of diff ID, 8 of size. */
 typedef struct DiffFact {
@@ -47,7 +38,6 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
                     Err *e)
 {
     scoped(buf) Buf value = BUF_INIT;
-    scoped(fd) int fd = -1;
     LayerFacts facts;
     DiffFact fact;
     Digest key;
@@ -63,7 +53,7 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
             *ret_size |= (uint64_t)fact.size[i] << (8 * i);
         return true;
     }
-    if (!open_upper(s, id, &fd, e) || !layer_pack(fd, times, PACK_NOTHING, -1, 1, &facts, e))
+    if (!snapshot_pack(s, id, times, PACK_NOTHING, -1, 1, &facts, e))
         return false;
     fact.diff_id = facts.diff_id;
     for (size_t i = 0; i < 8; i++)
@@ -97,13 +87,12 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
     LayerTimes times;
     LayerFacts facts;
     BlobWriter w;
-    scoped(fd) int fd = -1;
     if (!layer_times_parse(l->times, &times))
         return err_set(e, ERR_STORE,
                        "a base layer's bytes are gone from the store: load the base again");
-    if (!open_upper(s, l->snapshot, &fd, e) || !blob_begin(s, &w, e))
+    if (!blob_begin(s, &w, e))
         return false;
-    if (!layer_pack(fd, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
+    if (!snapshot_pack(s, l->snapshot, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
         blob_abort(&w);
         return false;
     }

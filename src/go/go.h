@@ -1,24 +1,28 @@
 /*
  * go/go.h - the door of the Go room: what lighter knows of Go.
  *
- * Today: where the caller's Go client would get modules from, so that a step gets them from there
- * as well.
+ * Bytes, files and texts of the Go world, read and checked; nothing here opens a connection. A
+ * caller that wants modules brings its own way to fetch and its own place to keep.
  *
- * Used by: cmd.  Uses: base.
+ *   go/module.h      paths and versions of modules, escaped and plain
+ *   go/settings.h    the settings of a go command, those of the caller among them; GOPROXY lists
+ *   go/request.h     what a go command asks of a proxy, and what it is told
+ *   go/modfile.h     go.mod, go.work, go.sum, and which modules they want; h1
+ *   go/zip.h         zips of modules: checked, hashed, unpacked
+ *   go/sumdb.h       a client of a checksum database
+ *   go/buildcache.h  the files of a GOCACHE
+ *
+ * Used by: cmd.  Uses: base, and net for showing URLs.
  */
 #ifndef GO_GO_H
 #define GO_GO_H
 
-#include "base/arena.h"
-#include "base/str.h"
-
-/*
- * go_caller_env - GOPROXY, GOSUMDB, GOPRIVATE, GONOPROXY and GONOSUMDB as the caller set them,
- * NAME=VALUE.
- *
- * The environment first, then the user's go/env file, as `go env` reads them; what is set in
- * neither is left out, so that the step's own default holds. Source: `go help environment`.
- */
-StrList go_caller_env(Arena *a);
+#include "go/buildcache.h"
+#include "go/modfile.h"
+#include "go/module.h"
+#include "go/request.h"
+#include "go/settings.h"
+#include "go/sumdb.h"
+#include "go/zip.h"
 
 #endif

@@ -63,6 +63,13 @@ typedef struct LayerFacts {
  */
 NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd,
                           unsigned nthread, LayerFacts *ret, Err *e);
+/*
+ * layer_pack_parts - the same of a layer that lies in several directories, top first.
+ *
+ * What upper ones hide is not in it, nor is that they hide it: deletions are of lower parts only.
+ */
+NODISCARD bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPacking how,
+                                int outfd, unsigned nthread, LayerFacts *ret, Err *e);
 
 /* ---- reading streams ---- */
 

@@ -168,6 +168,15 @@ static bool emit_node(Packer *p, const ViewNode *node)
     return x.type != TREE_FILE || linked || emit_data(p, node, x.size);
 }
 
+static bool check_name(const Packer *p, const char *path, const char *name)
+{
+    return !str_starts(name, ".wh.") ||
+           err_set(p->e, ERR_STEP,
+                   "'/%s': a layer cannot hold a name that begins '.wh.', which means a deletion "
+                   "there; rename or remove the file",
+                   path);
+}
+
 static bool pack_entries(Packer *p, const char *dir, unsigned depth);
 
 /* Memory follows the depth of the tree, not its size. */
@@ -214,11 +223,8 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
         }
         if (!*dir && owners_remembered() && !strcmp(name, OWNER_LINKS))
             continue;
-        if (str_starts(name, ".wh."))
-            return err_set(p->e, ERR_STEP,
-                           "'/%s': a layer cannot hold a name that begins '.wh.', which means a "
-                           "deletion there; rename or remove the file",
-                           node->path);
+        if (!check_name(p, node->path, name))
+            return false;
         owner_read(p->dirfd, node->path, st);
         if (!emit_node(p, node))
             return false;
@@ -228,19 +234,64 @@ static bool pack_entries(Packer *p, const char *dir, unsigned depth)
     return true;
 }
 
-bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsigned nthread,
-                LayerFacts *ret, Err *e)
+/* The same for what several directories show together. */
+static bool pack_merged(Packer *p, const ViewNode *dir, unsigned depth)
+{
+    StrList names;
+    if (depth > TREE_MAX_DEPTH)
+        return err_set(p->e, ERR_STEP, "'%s': directories are nested too deep for a layer",
+                       dir->path);
+    if (!view_list(&p->view, &p->arena, dir, &names, p->e))
+        return false;
+    ViewNode *node = NEW(&p->arena, ViewNode);
+    for (size_t i = 0; i < names.n; i++) {
+        const char *path =
+            arena_printf(&p->arena, "%s%s%s", dir->path, *dir->path ? "/" : "", names.v[i]);
+        if (!view_lookup(&p->view, path, VIEW_NOFOLLOW, node, p->e))
+            return false;
+        if (!node->exists || S_ISSOCK(node->st.st_mode))
+            continue;
+        if (!check_name(p, path, names.v[i]) || !emit_node(p, node))
+            return false;
+        if (!S_ISDIR(node->st.st_mode))
+            continue;
+        Arena outer = p->arena;
+        p->arena = (Arena){0};
+        bool ok = pack_merged(p, node, depth + 1);
+        arena_done(&p->arena);
+        p->arena = outer;
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool pack_top(Packer *p)
+{
+    ViewNode top;
+    return view_lookup(&p->view, "", VIEW_NOFOLLOW, &top, p->e) && pack_merged(p, &top, 0);
+}
+
+bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPacking how, int outfd,
+                      unsigned nthread, LayerFacts *ret, Err *e)
 {
     static const char END[2 * TAR_BLOCK];
     scoped(squeeze) Squeeze *out = NULL;
     if (!squeeze_new(how, outfd, nthread, &out, e))
         return false;
-    Packer p = {.out = out, .times = times, .dirfd = upper, .e = e};
-    p.view = (View){.dirfds = &p.dirfd, .n = 1};
-    bool ok = upper < 0 || pack_dir(&p, "", 0);
+    Packer p = {.out = out, .times = times, .dirfd = n ? dirfds[0] : -1, .e = e};
+    p.view = (View){.dirfds = dirfds, .n = n, .overlay = n > 1};
+    bool ok = n == 0 || (n == 1 ? pack_dir(&p, "", 0) : pack_top(&p));
+    arena_done(&p.arena);
     arena_done(&p.kept);
     map_done(&p.inodes);
     return ok && squeeze_add(out, END, sizeof END, e) && squeeze_end(out, ret, e);
+}
+
+bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsigned nthread,
+                LayerFacts *ret, Err *e)
+{
+    return layer_pack_parts(&upper, upper >= 0, times, how, outfd, nthread, ret, e);
 }
 
 bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e)

@@ -312,7 +312,7 @@ static bool take_terminal(int terminal, Err *e)
 static void tell_caller(const Err *e)
 {
     scoped(buf) Buf shown = BUF_INIT;
-    buf_shown(&shown, e->msg, strlen(e->msg), "\t\n");
+    buf_add_clean_lines(&shown, e->msg, strlen(e->msg));
     dprintf(STDERR_FILENO, "lighter run: %s\n", buf_str(&shown));
 }
 

@@ -29,6 +29,10 @@ typedef struct Stack {
  * already add nothing. */
 Stack stack_push(Arena *a, const Stack *s, SnapshotId id);
 
+/* stack_push_parts - the same with all directories of a snapshot of the store's. */
+NODISCARD bool stack_push_parts(Store *s, Arena *a, const Stack *st, SnapshotId id, Stack *ret,
+                                Err *e);
+
 /*
  * stack_lowers - the stack's directories relative to store_dirfd(), top first, as a mount wants
  * them. Fails with ERR_ENV when there are more than STACK_MAX.
@@ -90,6 +94,20 @@ NODISCARD bool snapshot_unpack_stream(Store *s, const Digest *diff_id, LayerIn *
 NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId *ret,
                              Err *e);
 
+/*
+ * snapshot_pack - the layer that a snapshot stands for, as layer_pack() writes it. The namespaces
+ * must be entered.
+ */
+NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+                             unsigned nthread, LayerFacts *ret, Err *e);
+
+/*
+ * snapshot_compare - what differs between two snapshots, times aside: a line for each of the first
+ * few files, in the arena. The namespaces must be entered. Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_compare(Store *s, Arena *a, SnapshotId one, SnapshotId two, StrList *ret,
+                                Err *e);
+
 /* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */
@@ -118,6 +136,8 @@ typedef struct Upper {
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
 /* upper_commit - publish; *ret is the empty snapshot when nothing was written. */
 NODISCARD bool upper_commit(Upper *u, SnapshotId *ret, Err *e);
+/* upper_commit_over - the same for what holds only a difference: see store_snapshot_add_over(). */
+NODISCARD bool upper_commit_over(Upper *u, const Stack *parts, SnapshotId *ret, Err *e);
 /* upper_move - end it as a directory at `path`, relative to store_dirfd(), that is no snapshot. */
 NODISCARD bool upper_move(Upper *u, const char *path, Err *e);
 /* upper_abort - drop; after upper_commit it only frees. */
@@ -137,6 +157,9 @@ NODISCARD bool upper_mkdirs(Upper *u, const char *path, uint32_t mode, uint32_t 
 
 /* upper_remember_time - the time a directory of the new snapshot gets when it is finished. */
 void upper_remember_time(Upper *u, const char *path, struct timespec mtime);
+
+/* upper_touch_dir - give a directory of the merged view, at a resolved path, another time. */
+NODISCARD bool upper_touch_dir(Upper *u, const char *path, struct timespec mtime, Err *e);
 
 /*
  * upper_put - write one entry at `target`.

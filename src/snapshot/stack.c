@@ -24,6 +24,19 @@ Stack stack_push(Arena *a, const Stack *s, SnapshotId id)
     return n;
 }
 
+bool stack_push_parts(Store *s, Arena *a, const Stack *st, SnapshotId id, Stack *ret, Err *e)
+{
+    SnapshotId *parts;
+    size_t n;
+    Stack out = *st;
+    if (!store_snapshot_parts(s, a, id, &parts, &n, e))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out = stack_push(a, &out, parts[i]);
+    *ret = out;
+    return true;
+}
+
 /* Whether an equal directory stands higher up; overlayfs refuses to meet one twice, and the upper
  * one hides all. */
 static bool again_above(const Stack *s, size_t i)
@@ -178,4 +191,14 @@ bool snapshot_unpack_stream(Store *s, const Digest *diff_id, LayerIn *in, bool i
 bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId *ret, Err *e)
 {
     return store_snapshot_add(s, tmp, ret, e) && store_layer_put(s, diff_id, *ret, e);
+}
+
+bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+                   unsigned nthread, LayerFacts *ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    scoped(stack_view) StackView parts = {0};
+    Stack st = {0};
+    return stack_push_parts(s, &a, &st, id, &st, e) && stack_view(s, &st, -1, &parts, e) &&
+           layer_pack_parts(parts.fds, parts.nfd, times, how, outfd, nthread, ret, e);
 }

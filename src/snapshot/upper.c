@@ -91,15 +91,20 @@ bool upper_move(Upper *u, const char *path, Err *e)
 
 bool upper_commit(Upper *u, SnapshotId *ret, Err *e)
 {
+    return upper_commit_over(u, &(Stack){0}, ret, e);
+}
+
+bool upper_commit_over(Upper *u, const Stack *parts, SnapshotId *ret, Err *e)
+{
     StrList names;
     if (!upper_set_times(u, e) || !fs_list(&u->arena, u->dirfd, &names, e))
         return false;
     if (!names.n) {
-        *ret = 0;
+        *ret = parts->n ? parts->ids[parts->n - 1] : 0;
         upper_abort(u);
         return true;
     }
-    if (!store_snapshot_add(u->store, u->tmp, ret, e))
+    if (!store_snapshot_add_over(u->store, u->tmp, parts->ids, parts->n, ret, e))
         return false;
     close(u->dirfd);
     u->dirfd = -1;
@@ -211,6 +216,14 @@ bool upper_own_dir(Upper *u, const char *path, Err *e)
             return false;
     }
     (void)snprintf(u->parent, sizeof u->parent, "%s", path);
+    return true;
+}
+
+bool upper_touch_dir(Upper *u, const char *path, struct timespec mtime, Err *e)
+{
+    if (!upper_own_dir(u, path, e))
+        return false;
+    upper_remember_time(u, path, mtime);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include "base/fs.h"
 #include "steps/kinds.h"
 #include "steps/sources.h"
+#include "steps/stacked.h"
 
 /* ---- keys ---- */
 
@@ -81,6 +82,7 @@ typedef struct Copier {
     const PlanSource *from;
     uint32_t uid, gid; /* of --chown */
     uint32_t dir_mode; /* of directories that are made for the destination */
+    Copied *written;   /* NULL, or what of the step may be remembered */
     Err *e;
 } Copier;
 
@@ -143,20 +145,12 @@ static bool keep_time(Copier *c, const Selected *root, const char *target)
  */
 static bool change(const Copier *c, const TreeEntry *t, const char *to, TreeEntry *ret)
 {
-    TreeEntry out = *t;
     ViewNode node = {.exists = false};
-    *ret = out;
+    *ret = *t;
     if (t->passage && !view_lookup(&c->up->all.view, to, VIEW_NOFOLLOW, &node, c->e))
         return false;
-    if (node.exists)
-        return true;
-    if (c->copy->chown) {
-        out.uid = c->uid;
-        out.gid = c->gid;
-    }
-    if (t->type != TREE_SYMLINK)
-        out.mode = plan_chmod(&c->copy->chmod, t->mode, t->type == TREE_DIR);
-    *ret = out;
+    if (!node.exists)
+        *ret = copied_entry(c->copy, c->uid, c->gid, t);
     return true;
 }
 
@@ -181,6 +175,32 @@ static bool unpack(Copier *c, const TreeEntry *t, bool *ret_done)
     return upper_untar(c->up, fd, c->copy->dest, &o, c->e);
 }
 
+/* What the next build may write a difference to. */
+static bool remember(Copier *c, const Selection *sel, const Selected *root, const char *target,
+                     bool made)
+{
+    Arena *a = &c->w->arena;
+    Copied *out = c->written;
+    ViewNode node;
+    if (!stacked_is_able(c->w) || sel->nroot != 1 || !root->is_dir)
+        return true;
+    if (!view_lookup(c->src, root->name, VIEW_FOLLOW, &node, c->e))
+        return false;
+    *out = (Copied){.one_dir = true,
+                    .target = arena_strdup(a, target),
+                    .made = made,
+                    .time = node.st.st_mtim,
+                    .uid = c->uid,
+                    .gid = c->gid};
+    out->tree = (Tree){.v = NEW_N(a, TreeEntry, root->n + 1), .n = root->n, .cap = root->n};
+    for (size_t i = 0; i < root->n; i++) {
+        const TreeEntry *t = &sel->tree.v[root->first + i];
+        out->one_dir = out->one_dir && !t->passage;
+        out->tree.v[i] = copied_entry(c->copy, c->uid, c->gid, t);
+    }
+    return true;
+}
+
 static bool copy_root(Copier *c, const Selection *sel, const Selected *root)
 {
     Arena *a = &c->w->arena;
@@ -194,6 +214,8 @@ static bool copy_root(Copier *c, const Selection *sel, const Selected *root)
     if (done)
         return true;
     if (!target_of(c, root, target, &made) || (made && !keep_time(c, root, target)))
+        return false;
+    if (c->written && !remember(c, sel, root, target, made))
         return false;
     const char **twins =
         NEW_N(a, const char *, root->n + 1); /* where each entry went, for hard links to it */
@@ -249,17 +271,39 @@ static bool set_owner(Copier *c)
                             c->w->env->file->name, c->w->step->src.line, c->copy->chown);
 }
 
+/* Several sources, or single files: by the names they have there. */
+static void list_sources(const Copier *c, Copied *out)
+{
+    Arena *a = &c->w->arena;
+    for (size_t i = 0; i < c->copy->nsource; i++) {
+        const Tree *t = &c->w->sources[i].selection.tree;
+        for (size_t k = 0; k < t->n; k++) {
+            TreeEntry *x = ARENA_PUSH(a, out->tree.v, out->tree.n, out->tree.cap);
+            *x = copied_entry(c->copy, c->uid, c->gid, &t->v[k]);
+            x->path = x->from;
+        }
+    }
+    tree_sort(&out->tree);
+}
+
 bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
     Stack below = {0};
+    Copied written = {0};
+    bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
     if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
+    if (able && !stacked_write(w, &below, ret, &done, e))
+        return false;
+    if (done)
+        return true;
     scoped(upper) Upper up = {.dirfd = -1};
     if (!upper_begin(w->env->store, &below, &up, e))
         return false;
     up.in_userns = sandbox_in_userns(&w->env->host);
-    Copier x = {.w = w, .copy = c, .up = &up, .dir_mode = 0755, .e = e};
+    Copier x = {
+        .w = w, .copy = c, .up = &up, .dir_mode = 0755, .written = lists ? &written : NULL, .e = e};
     if (c->chmod.octal)
         x.dir_mode = c->chmod.mode & 0777;
     if (!set_owner(&x))
@@ -267,7 +311,12 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     for (size_t i = 0; i < c->nsource; i++)
         if (!copy_source(&x, i))
             return false;
-    return upper_commit(&up, ret, e);
+    if (!upper_commit(&up, ret, e))
+        return false;
+    written.snapshot = *ret;
+    if (!written.target)
+        list_sources(&x, &written);
+    return !lists || stacked_keep(w, &written, e);
 }
 
 /* ---- WORKDIR ---- */

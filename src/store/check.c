@@ -142,6 +142,11 @@ static bool check_links(Check *c)
          "SELECT lower(hex(key)) FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",
          "DELETE FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id FROM snapshot)"},
+        {"snapshot %s: one that it stands on is not in the database", "what made it runs again",
+         "SELECT DISTINCT snapshot FROM part WHERE part NOT IN (SELECT id FROM snapshot)",
+         "DELETE FROM record WHERE snapshot IN (SELECT snapshot FROM part WHERE part NOT IN "
+         "(SELECT id FROM snapshot)); DELETE FROM part WHERE part NOT IN (SELECT id FROM "
+         "snapshot)"},
         {"unpacked layer", "it is unpacked again",
          "SELECT lower(hex(diff_id)) FROM layer WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",

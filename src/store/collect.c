@@ -102,7 +102,8 @@ static bool needed(Collection *c, const char *name, bool *ret)
               "JOIN image_layer l ON l.diff_id = p.diff_id WHERE p.blob = ?1";
         break;
     case 's':
-        sql = "SELECT 1 FROM image_layer WHERE snapshot = ?1 AND times <> ''";
+        sql = "SELECT 1 FROM image_layer WHERE snapshot = ?1 AND times <> '' UNION ALL SELECT 1 "
+              "FROM part WHERE part = ?1";
         break;
     default:
         break;
@@ -122,7 +123,9 @@ static bool drop_rows(Collection *c, const char *name)
         "image_layer l JOIN packed p ON p.diff_id = l.diff_id WHERE p.blob = ?1 AND p.blob NOT IN "
         "(SELECT blob FROM origin))",
         "DELETE FROM packed WHERE blob = ?1", NULL};
-    static const char *const SNAPSHOT[] = {"DELETE FROM record WHERE snapshot = ?1",
+    static const char *const SNAPSHOT[] = {"DELETE FROM record WHERE snapshot = ?1 OR snapshot IN "
+                                           "(SELECT snapshot FROM part WHERE part = ?1)",
+                                           "DELETE FROM part WHERE snapshot = ?1",
                                            "DELETE FROM layer WHERE snapshot = ?1",
                                            "DELETE FROM snapshot WHERE id = ?1", NULL};
     static const char *const RECORD[] = {"DELETE FROM record WHERE key = ?1", NULL};
@@ -242,35 +245,48 @@ static bool collect_batch(Collection *c, const StrList *names, bool *gone)
     return true;
 }
 
-static int letter_order(char letter)
+/* Images first, for they need the others; then snapshots, those that stand on others before them.
+ */
+static uint64_t rank(const char *name)
 {
-    return letter == 'i' ? 0 : 1;
+    return name[0] == 'i'   ? 0
+           : name[0] == 's' ? UINT64_MAX / 2 - strtoull(name + 1, NULL, 10)
+                            : UINT64_MAX;
+}
+
+static int by_rank(const void *a, const void *b, void *arg)
+{
+    const StrList *names = arg;
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    uint64_t rx = rank(names->v[x]), ry = rank(names->v[y]);
+    return rx != ry ? rx < ry ? -1 : 1 : x < y ? -1 : x > y;
 }
 
 bool collect(Store *s, const StrList *names, bool forced, bool *ret_gone, Err *e)
 {
     scoped(collection) Collection c = {.s = s, .forced = forced, .e = e};
-    for (int order = 0; order < 2; order++) { /* images first, for they need the others */
-        size_t n = 0, at[BATCH];
-        StrList batch = {.v = NEW_N(&c.arena, char *, BATCH)};
-        for (size_t i = 0; i <= names->n; i++) {
-            if (i < names->n && letter_order(names->v[i][0]) == order) {
-                at[n] = i;
-                batch.v[n++] = names->v[i];
-            }
-            if (!n || (n < BATCH && i < names->n))
-                continue;
-            bool gone[BATCH] = {false};
-            batch.n = n;
-            bool ok = collect_batch(&c, &batch, gone);
-            for (size_t k = 0; k < n; k++)
-                ret_gone[at[k]] = gone[k];
-            if (!ok)
-                return false;
-            map_done(&c.leases);
-            c.leases = (Map){0};
-            n = 0;
+    StrList batch = {.v = NEW_N(&c.arena, char *, BATCH)};
+    size_t *order = NEW_N(&c.arena, size_t, names->n + 1);
+    for (size_t i = 0; i < names->n; i++)
+        order[i] = i;
+    qsort_r(order, names->n, sizeof *order, by_rank, (void *)(uintptr_t)names);
+    for (size_t first = 0; first < names->n; first += batch.n) {
+        bool gone[BATCH] = {false};
+        batch.n = names->n - first < BATCH ? names->n - first : BATCH;
+        /* What is needed is asked when images are gone from the database. */
+        for (size_t k = 0; k < batch.n; k++) {
+            if (k && (names->v[order[first + k]][0] == 'i') != (batch.v[0][0] == 'i'))
+                batch.n = k;
+            else
+                batch.v[k] = names->v[order[first + k]];
         }
+        bool ok = collect_batch(&c, &batch, gone);
+        for (size_t k = 0; k < batch.n; k++)
+            ret_gone[order[first + k]] = gone[k];
+        if (!ok)
+            return false;
+        map_done(&c.leases);
+        c.leases = (Map){0};
     }
     return !c.images_gone || origins_forget(s, e);
 }

@@ -11,16 +11,53 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX])
     (void)snprintf(out, STORE_TMP_MAX, "snapshots/%llu", (unsigned long long)id);
 }
 
-bool store_snapshot_exists(Store *s, SnapshotId id)
+bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret, size_t *ret_n,
+                          Err *e)
+{
+    SnapshotId *v = NULL;
+    size_t n = 0, cap = 0;
+    bool row = id != 0;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT part FROM part WHERE snapshot = ? ORDER BY i", &q, e))
+        return false;
+    db_bind_int(&q, 1, (int64_t)id);
+    while (row) {
+        if (!db_row(&q, &row, e))
+            return false;
+        if (row)
+            *ARENA_PUSH(a, v, n, cap) = (SnapshotId)db_int(&q, 0);
+    }
+    if (id)
+        *ARENA_PUSH(a, v, n, cap) = id;
+    *ret = v;
+    *ret_n = n;
+    return true;
+}
+
+static bool part_exists(Store *s, SnapshotId id)
 {
     char path[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     bool gone;
-    if (id == 0)
-        return true;
     store_snapshot_path(id, path);
     return lease_snapshot(s, id, false, &gone, &ignored) && !gone &&
            faccessat(s->dirfd, path, F_OK, 0) == 0;
+}
+
+bool store_snapshot_exists(Store *s, SnapshotId id)
+{
+    scoped(arena) Arena a = {0};
+    SnapshotId *parts;
+    size_t n;
+    Err ignored = ERR_INIT;
+    if (!id)
+        return true;
+    if (!store_snapshot_parts(s, &a, id, &parts, &n, &ignored))
+        return false;
+    /* From the top: what stands on others goes before they do. */
+    while (n > 0 && part_exists(s, parts[n - 1]))
+        n--;
+    return n == 0;
 }
 
 static bool snapshot_row(Store *s, SnapshotId *ret, Err *e)
@@ -42,13 +79,38 @@ static bool snapshot_ready(Store *s, SnapshotId id, Err *e)
     return db_run(&q, e);
 }
 
+static bool put_parts(Store *s, SnapshotId id, const SnapshotId *below, size_t n, Err *e)
+{
+    for (size_t i = 0; i < n; i++) {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(s, "INSERT OR REPLACE INTO part VALUES(?, ?, ?)", &q, e))
+            return false;
+        db_bind_int(&q, 1, (int64_t)id);
+        db_bind_int(&q, 2, (int64_t)i);
+        db_bind_int(&q, 3, (int64_t)below[i]);
+        if (!db_run(&q, e))
+            return false;
+    }
+    return true;
+}
+
 bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e)
+{
+    return store_snapshot_add_over(s, tmp, NULL, 0, ret, e);
+}
+
+bool store_snapshot_add_over(Store *s, const char *tmp, const SnapshotId *below, size_t n,
+                             SnapshotId *ret, Err *e)
 {
     char path[STORE_TMP_MAX];
     SnapshotId id;
     for (;;) {
         bool gone;
+        char name[NAME_MAX_LEN];
         if (!snapshot_row(s, &id, e) || !lease_snapshot(s, id, true, &gone, e))
+            return false;
+        (void)snprintf(name, sizeof name, "s%llu", (unsigned long long)id);
+        if (!durable_note(s, name, e))
             return false;
         if (gone)
             continue;
@@ -60,7 +122,7 @@ bool store_snapshot_add(Store *s, const char *tmp, SnapshotId *ret, Err *e)
         if (errno != ENOTEMPTY && errno != EEXIST)
             return err_errno(e, ERR_STORE, "rename '%s' to '%s/%s'", tmp, s->path, path);
     }
-    if (!snapshot_ready(s, id, e))
+    if (!put_parts(s, id, below, n, e) || !snapshot_ready(s, id, e))
         return false;
     *ret = id;
     return true;
@@ -122,6 +184,19 @@ bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, bool *ret_f
     return true;
 }
 
+bool store_record_inputs(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT inputs FROM record WHERE key = ?", &q, e))
+        return false;
+    db_bind_digest(&q, 1, key);
+    if (!db_row(&q, ret_found, e))
+        return false;
+    const char *text = *ret_found ? db_text(&q, 0) : NULL;
+    buf_puts(ret, text ? text : "");
+    return true;
+}
+
 bool store_record_put(Store *s, const Digest *key, const StoreRecord *r, const char *inputs, Err *e)
 {
     scoped(stmt) Stmt q = {0};
@@ -169,6 +244,18 @@ bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Er
     db_end(&q);
     note_use(s, 'k', key);
     return true;
+}
+
+bool store_memo_put_all(Store *s, const StoreMemo *v, size_t n, Err *e)
+{
+    Err ignored = ERR_INIT;
+    bool ok = db_exec(s, "BEGIN IMMEDIATE", e);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = store_memo_put(s, &v[i].key, v[i].value.ptr, v[i].value.len, e);
+    if (ok && db_exec(s, "COMMIT", e))
+        return true;
+    (void)!db_exec(s, "ROLLBACK", &ignored);
+    return false;
 }
 
 bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *ret,

@@ -75,6 +75,42 @@ void tree_digest(const Tree *t, Digest *ret);
 /* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
 bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
 
+/* tree_write - append the entries of a walk as bytes, with a note of the caller's. */
+void tree_write(const Tree *t, Str note, Buf *out);
+
+/* Entries that were written, one after the other. */
+typedef struct TreeReader {
+    Str left;
+    size_t n; /* entries in it */
+    Str note;
+} TreeReader;
+
+/* tree_read - begin to read; strings stay in `bytes`. False when these are not what was written. */
+NODISCARD bool tree_read(Str bytes, TreeReader *ret);
+
+/* One path of two walks: what it was and what it is, NULL where it is not there. */
+typedef struct TreeChange {
+    const TreeEntry *old, *now;
+} TreeChange;
+
+/* A walk that was written down and one of now, side by side. */
+typedef struct TreeSteps {
+    TreeReader old;
+    const Tree *now;
+    Arena *arena; /* for attributes */
+    size_t k;
+    TreeEntry next; /* of the old ones, when has_next */
+    TreeEntry given;
+    bool has_next, damaged;
+} TreeSteps;
+
+/* tree_sort - bring entries into the order of a walk. */
+void tree_sort(Tree *t);
+
+/* tree_step - the next path of either; false at the end, and when what is read is `damaged`.
+ * `ret->old` is valid until the next step. */
+bool tree_step(TreeSteps *s, TreeChange *ret);
+
 /* ---- views ---- */
 
 typedef enum ViewSight {

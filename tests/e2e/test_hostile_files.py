@@ -63,7 +63,7 @@ def clean(done):
     "RUN printf '\\033]0;o\\007 \\302\\2332J \\2332J \\177 a\\000b\\n'\n", "RUN printf '\\033]0;o\\007 \\302\\2332J \\2332J \\177 a\\000b'; false\n",
 ])
 def test_no_word_of_a_dockerfile_or_a_step_steers_the_terminal(lighter, text):
-    """buf_shown() is what everything goes through: titles, output, the last lines of a failure, warnings, the message."""
+    """buf_add_clean() is what everything goes through: titles, output, the last lines of a failure, warnings, the message."""
     clean(lighter.run_in(("" if text.startswith("#") else "FROM busybox\n") + text, "--no-cache", files={"f": ""}, code=None))
 
 
@@ -87,7 +87,7 @@ def test_what_an_image_asks_to_be_executed_steers_no_terminal(lighter):
     lighter.run_in(f"FROM busybox\nENTRYPOINT {json.dumps(['/bin/' + STEER])}\nUSER 1\n", tag="t")
     assert "exec '/bin/" in clean(lighter.run("t", code=127)).stderr
     lighter.run_in(f"FROM busybox\nUSER {STEER}\n", tag="t")
-    assert "owned" in clean(lighter.run("t", "true", code=None)).stderr
+    assert "is not in the image's /etc/passwd" in clean(lighter.run("t", "true", code=None)).stderr
 
 
 @pytest.mark.parametrize("name", [".dockerignore", "Dockerfile.dockerignore"])

@@ -191,7 +191,8 @@ def disk(lighter, temp, needs):
     def unmount():
         if mounted:
             mounted.pop()
-            subprocess.run(["umount", at], check=True)
+            # What a build wrote goes to the disk after its end.
+            assert wait_for(lambda: subprocess.run(["umount", at], check=False, stderr=subprocess.DEVNULL).returncode == 0, 20)
         return image.read_bytes()
     loaded, lighter.store = lighter.store, at / "store"
     lighter.load(loaded)

@@ -1,0 +1,266 @@
+"""A COPY in which little has changed is written as a difference, and nobody can tell from the image."""
+
+import os
+import random
+import shutil
+
+import pytest
+
+from harness import Lighter
+
+MANY = {f"src/p{i % 7}/f{i}": f"file {i}" for i in range(400)}
+
+
+@pytest.fixture(params=["root", "rootless", "single", "chroot"])
+def mode(request, lighters, bases):
+    return lighters(request.param, bases=[bases("busybox")])
+
+
+def layers(lighter, context, dockerfile, code=0):
+    """The layers of COPY steps, for a RUN's own have the time it ran at; and whether one was a hit."""
+    lighter.own(context)
+    result = lighter.build(context, dockerfile=dockerfile, tag="out", code=code)
+    if result.code:
+        return [], True
+    ids = lighter.inspect("out")["RootFS"]["Layers"]
+    copied = [step.title.startswith("COPY") for step in result.steps if not step.title.startswith("FROM")]
+    copied = copied[-len(ids):]
+    return [i for i, yes in zip(ids[-len(copied):], copied) if yes], bool(result.ran)
+
+
+def snapshots(lighter):
+    return sorted(int(p.name) for p in (lighter.store / "snapshots").iterdir())
+
+
+def files_in(lighter, number):
+    return [p for p in (lighter.store / "snapshots" / str(number)).rglob("*") if p.is_file()]
+
+
+# ---- random edits --------------------------------------------------------------------------------
+
+class Editor:
+    """Random changes to a tree, as people and tools make them."""
+
+    def __init__(self, top, seed):
+        self.top, self.random = top, random.Random(seed)
+        self.n = 0
+
+    def pick(self, what):
+        found = sorted(p for p in self.top.rglob("*") if what(p))
+        return self.random.choice(found) if found else None
+
+    def fresh(self):
+        self.n += 1
+        return self.random.choice([d for d in sorted([self.top, *self.top.rglob("*")])
+                                   if d.is_dir() and not d.is_symlink()]) / f"new{self.n}"
+
+    def edit(self):
+        def is_file(p):
+            return p.is_file() and not p.is_symlink()
+
+        def is_dir(p):
+            return p.is_dir() and not p.is_symlink()
+
+        kind = self.random.choice(["change", "change", "add", "add", "delete", "mode", "touch", "mkdir", "rmtree", "rename",
+                                   "to dir", "to file", "symlink", "dirmode", "hardlink", "special"])
+        path = self.pick(is_file)
+        if kind == "change" and path:
+            path.write_text(f"changed {self.random.random()}")
+        elif kind == "add":
+            self.fresh().write_text(f"added {self.random.random()}")
+        elif kind == "delete" and path:
+            path.unlink()
+        elif kind == "mode" and path:
+            path.chmod(self.random.choice([0o600, 0o644, 0o755, 0o4755]))
+        elif kind == "touch" and path:
+            os.utime(path, (1, 1_000_000_000 + self.random.randrange(10 ** 8)))
+        elif kind == "mkdir":
+            self.fresh().mkdir()
+        elif kind == "rmtree":
+            path = self.pick(lambda p: is_dir(p) and len(list(p.rglob("*"))) < 40)
+            if path:
+                shutil.rmtree(path)
+        elif kind == "rename" and path:
+            path.rename(self.fresh())
+        elif kind == "to dir" and path:
+            path.unlink()
+            path.mkdir()
+            (path / "inside").write_text("x")
+        elif kind == "to file":
+            path = self.pick(lambda p: is_dir(p) and len(list(p.rglob("*"))) < 40)
+            if path:
+                shutil.rmtree(path)
+                path.write_text("was a directory")
+        elif kind == "symlink":
+            self.fresh().symlink_to(self.random.choice(["a", "../b", "/etc/passwd"]))
+        elif kind == "dirmode":
+            path = self.pick(is_dir)
+            if path:
+                path.chmod(self.random.choice([0o755, 0o700, 0o777]))
+        elif kind == "hardlink" and path:
+            os.link(path, self.fresh())
+        elif kind == "special":
+            os.mkfifo(self.fresh())
+        return kind
+
+
+PLACES = {
+    "over scratch": "FROM scratch\nCOPY . /all/\n",
+    "over a base with the same names": "FROM busybox\nCOPY . /\nRUN true\n",
+    "below a link": "FROM busybox\nRUN mkdir /real && ln -s /real /link && echo old >/real/new1 && touch -d '2001-01-01 00:00:00' /real\n"
+                    "COPY src /link/\n",
+    "with an owner and a mode": "FROM busybox\nWORKDIR /etc\nCOPY --chown=7:8 --chmod=u+x src out\n",
+    "out of a stage": "FROM busybox AS b\nCOPY . /in\nFROM busybox\nCOPY --from=b /in /out\n",
+    "with something left out": "FROM busybox\nCOPY --exclude=p3 --exclude=**/*1 src /x/\n",
+}
+
+
+@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("seed", range(3))
+def test_layers_after_random_edits_are_those_of_plain_copies(lighters, bases, where, seed):
+    lighter = lighters("root" if os.geteuid() == 0 else "rootless", bases=[bases("busybox")])
+    context = lighter.context(MANY | {"etc/passwd": "root:x:0:0::/:/bin/sh\n", "etc/more": "x", "bin/tool": ("x", 0o755)})
+    editor = Editor(context, f"{where} {seed}")
+    stacked = 0
+    for _ in range(8):
+        done = [editor.edit() for _ in range(editor.random.randrange(1, 4))]
+        before = snapshots(lighter)
+        got, ran = layers(lighter, context, PLACES[where], code=None)
+        stacked += any(len(files_in(lighter, n)) < 60 for n in set(snapshots(lighter)) - set(before))
+        if not ran:  # nothing but times, or nothing that is copied
+            continue
+        assert got == plain_layers(lighter, bases, context, PLACES[where], code=None), done
+    assert stacked > 0 or "RUN" in PLACES[where]
+
+
+def plain_layers(lighter, bases, context, dockerfile, code=0):
+    """What a store without any memory gives."""
+    other = Lighter(lighter.binary, lighter.directory(), lighter.account, lighter.isolation)
+    other.load(bases("busybox"))
+    try:
+        return layers(other, context, dockerfile, code)[0]
+    finally:
+        shutil.rmtree(other.store, ignore_errors=True)
+
+
+def tool(lighter, *words, **options):
+    return lighter(*words, "--isolation", lighter.isolation, **options)
+
+
+# ---- single facts --------------------------------------------------------------------------------
+
+ALL = "FROM busybox\nCOPY . /all/\n"
+
+
+def test_one_edit_writes_one_file(mode, bases):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    before = snapshots(mode)
+    (context / "src/p0/f0").write_text("changed")
+    got, _ = layers(mode, context, ALL)
+    new, = set(snapshots(mode)) - set(before)
+    assert len(files_in(mode, new)) == 1
+    assert got == plain_layers(mode, bases, context, ALL)
+
+
+def test_a_step_above_sees_the_whole_copy(mode):
+    context = mode.context(MANY)
+    text = ALL + "RUN find /all -type f | wc -l >/n; cat /all/src/p0/f0 >/f0; ls /all/src/p1 >/p1; test ! -e /all/gone\n"
+    (context / "gone").write_text("x")
+    mode.build(context, dockerfile=ALL)
+    (context / "src/p0/f0").write_text("changed")
+    (context / "src/p1/added").write_text("added")
+    (context / "gone").unlink()
+    mode.own(context)
+    mode.build(context, dockerfile=text, tag="out")
+    files = mode.image("out").rootfs()
+    assert files["n"][1].strip() == b"401" and files["f0"][1] == b"changed"
+    assert b"added" in files["p1"][1] and b"f1\n" in files["p1"][1]
+
+
+def test_a_file_that_the_base_has_too_comes_to_light_when_it_leaves_the_context(mode, bases):
+    context = mode.context(MANY | {"etc/hostname": "ours", "etc/issue": "ours"})
+    text = "FROM busybox\nRUN echo base >/etc/hostname; echo base >/etc/issue\nCOPY . /\nRUN cat /etc/issue >/seen\n"
+    mode.build(context, dockerfile=text, tag="out")
+    (context / "etc/issue").unlink()
+    mode.own(context)
+    mode.build(context, dockerfile=text, tag="out")
+    files = mode.image("out").rootfs()
+    assert files["seen"][1] == b"base\n" and files["etc/hostname"][1] == b"ours"
+
+
+def test_many_edits_never_build_a_high_stack(mode, bases):
+    context = mode.context(MANY)
+    for i in range(24):
+        (context / "src/p0/f0").write_text(f"edit {i}")
+        got, _ = layers(mode, context, ALL)
+    assert got == plain_layers(mode, bases, context, ALL)
+    whole = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    assert len(whole) >= 2  # it was copied anew in between
+
+
+def test_going_back_is_a_hit_and_going_on_from_there_works(mode, bases):
+    context = mode.context(MANY)
+    first, _ = layers(mode, context, ALL)
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    (context / "src/p0/f0").write_text(MANY["src/p0/f0"])
+    assert not mode.build(mode.own(context), dockerfile=ALL).ran
+    (context / "src/p0/f7").write_text("third")
+    assert layers(mode, context, ALL)[0] == plain_layers(mode, bases, context, ALL) != first
+
+
+def test_what_a_difference_stands_on_stays_as_long_as_it_does(mode, bases):
+    context = mode.context(MANY)
+    text = "FROM busybox AS b\nCOPY . /all/\nFROM scratch\nCOPY --from=b /all/src/p0/f0 /\n"
+    layers(mode, context, text)
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    layers(mode, context, text)
+    tool(mode, "prune", "--force", "--filter", "description=COPY . /all/")
+    assert tool(mode, "store", "check").code == 0
+    (context / "src/p0/f7").write_text("third")
+    assert layers(mode, context, ALL)[0] == plain_layers(mode, bases, context, ALL)
+    tool(mode, "prune", "--force", "--all")
+    assert tool(mode, "store", "check").code == 0
+
+
+def test_a_part_that_somebody_removed_costs_a_copy(mode, bases):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    shutil.rmtree(mode.store / "snapshots" / str(whole))
+    got, _ = layers(mode, context, ALL)
+    assert got == plain_layers(mode, bases, context, ALL)
+    assert len([n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]) == 1
+
+
+def test_store_check_finds_a_changed_part(mode):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    assert tool(mode, "store", "check").code == 0
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    path = mode.store / "snapshots" / str(whole) / "all/src/p1/f1"
+    path.write_text("changed behind the store's back")
+    assert "its files are not those" in tool(mode, "store", "check", code=None).stdout
+    tool(mode, "store", "check", "--repair", code=None)
+    assert tool(mode, "store", "check").code == 0
+    assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
+
+
+def test_the_saved_layer_is_the_plain_one_byte_by_byte(mode, bases):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    (context / "src/p0/f0").write_text("second")
+    (context / "src/p5/f5").unlink()
+    layers(mode, context, ALL)
+    one = mode.image("out").layers[-1]
+    other = Lighter(mode.binary, mode.directory(), mode.account, mode.isolation)
+    other.load(bases("busybox"))
+    layers(other, context, ALL)
+    two = other.image("out").layers[-1]
+    assert one.bytes == two.bytes and one.packed == two.packed
