@@ -252,6 +252,19 @@ def test_store_check_finds_a_changed_part(mode):
     assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
 
 
+def test_numbers_that_begin_again_with_a_new_database_mislead_nobody(mode, bases):
+    context, text = mode.context(MANY), "FROM scratch\nCOPY . /all/\n"
+    layers(mode, context, text)
+    for path in mode.store.glob("meta.db*"):
+        path.unlink()
+    mode.load(bases("busybox"))
+    tool(mode, "store", "check", "--repair")
+    other = mode.context({f"other{i}": str(i) for i in range(300)})
+    mode.build(other, dockerfile=text)  # its snapshot has the number that ours had
+    (context / "src/p0/f0").write_text("second")
+    assert layers(mode, context, text)[0] == plain_layers(mode, bases, context, text)
+
+
 def test_the_saved_layer_is_the_plain_one_byte_by_byte(mode, bases):
     context = mode.context(MANY)
     layers(mode, context, ALL)
