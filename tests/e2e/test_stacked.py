@@ -252,6 +252,34 @@ def test_store_check_finds_a_changed_part(mode):
     assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
 
 
+def test_a_repair_takes_a_difference_away_with_what_it_stood_on(mode, bases):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    shutil.rmtree(mode.store / "snapshots" / str(whole))
+    tool(mode, "store", "check", "--repair")
+    assert tool(mode, "store", "check").code == 0
+    assert "out" not in mode("images").stdout  # its layer cannot be had any more
+    (context / "src/p0/f7").write_text("third")
+    assert layers(mode, context, ALL)[0] == plain_layers(mode, bases, context, ALL)
+
+
+def test_a_repair_spares_no_part_of_a_damaged_layer(mode, bases):
+    context = mode.context(MANY)
+    first = mode.build(context, dockerfile=ALL).id
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    tool(mode, "rmi", first)  # the step stays, and no image tells any more what it should be
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    tool(mode, "store", "check", "--repair")
+    (context / "src/p0/f0").write_text(MANY["src/p0/f0"])
+    layers(mode, context, ALL)
+    assert mode.image("out").rootfs()["all/src/p1/f1"][1] == MANY["src/p1/f1"].encode()
+
+
 def test_numbers_that_begin_again_with_a_new_database_mislead_nobody(mode, bases):
     context, text = mode.context(MANY), "FROM scratch\nCOPY . /all/\n"
     layers(mode, context, text)
