@@ -315,6 +315,9 @@ static bool find_changes(Stacker *x, bool *ret_ok)
             continue;
         if ((c.old && c.old->link_group) || (c.now && c.now->link_group))
             return true;
+        /* A directory that is copied up keeps what it had. */
+        if (c.old && c.now && c.now->type == TREE_DIR && !tree_xattrs_same(c.old, c.now))
+            return true;
         bool within = c.old && is_below(gone, c.old->path);
         if (lost && !within && !comes_to_light(x, c.old->path, &shows))
             return false;

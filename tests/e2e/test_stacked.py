@@ -252,6 +252,16 @@ def test_store_check_finds_a_changed_part(mode):
     assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
 
 
+def test_an_attribute_that_a_directory_has_lost_is_gone(lighters, bases, needs_root):
+    lighter = lighters("root", bases=[bases("busybox")])
+    context = lighter.context(MANY)
+    os.setxattr(context / "src/p0", "user.note", b"x")
+    layers(lighter, context, ALL)
+    os.removexattr(context / "src/p0", "user.note")
+    lighter.build(context, dockerfile=ALL)
+    assert not os.listxattr(lighter.store / "snapshots" / str(max(snapshots(lighter))) / "all/src/p0")
+
+
 def test_a_repair_takes_a_difference_away_with_what_it_stood_on(mode, bases):
     context = mode.context(MANY)
     layers(mode, context, ALL)
