@@ -48,7 +48,7 @@ static void basis_of(StepWork *w, Digest *ret)
 bool stacked_lists(const StepWork *w)
 {
     const PlanCopy *c = &w->step->u.copy;
-    if (w->step->kind != STEP_COPY)
+    if (w->step->kind != STEP_COPY || w->trial)
         return false;
     for (size_t i = 0; i < c->nsource; i++)
         if (c->sources[i].origin != PLAN_CONTEXT && c->sources[i].origin != PLAN_NAMED &&

@@ -252,6 +252,29 @@ def test_store_check_finds_a_changed_part(mode):
     assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
 
 
+def test_a_build_without_cache_takes_nothing_of_an_earlier_copy(mode):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    mode.build(context, "--no-cache", dockerfile=ALL, tag="out")
+    assert mode.image("out").rootfs()["all/src/p1/f1"][1] == MANY["src/p1/f1"].encode()
+
+
+def test_a_copy_that_is_checked_is_made_from_its_files(mode):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    assert mode.build(context, "--check-cache=100%", dockerfile=ALL).code == 0
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    result = mode.build(context, "--check-cache=100%", dockerfile=ALL, code=None)
+    assert any("/all/src/p1/f1 has other content" in w for w in result.warnings)
+    before = snapshots(mode)
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    assert len(files_in(mode, max(set(snapshots(mode)) - set(before)))) == 1  # a check is no copy to build on
+
+
 def test_an_attribute_that_a_directory_has_lost_is_gone(lighters, bases, needs_root):
     lighter = lighters("root", bases=[bases("busybox")])
     context = lighter.context(MANY)
