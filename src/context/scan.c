@@ -716,6 +716,7 @@ static bool add_entry(Lister *l, const ScanDir *d, const Fact *k)
                      .link_group = k->flags & INDEX_LINKED ? group_of(l, k) : 0,
                      .content = *k->content,
                      .passage = k->flags & INDEX_MARKED,
+                     .racy = k->flags & INDEX_RACY,
                      .mtime = {st->mtime, st->mtime_ns},
                      .ctime = {st->ctime, st->ctime_ns}};
     return !(k->flags & INDEX_ODD) || tree_xattrs(l->scan->spec.dirfd, from, l->arena, t, l->e);
