@@ -228,6 +228,23 @@ def test_a_context_that_is_another_directory_under_the_same_name_is_another(root
     assert build(root, other).id == build(fresh(root), other).id != before
 
 
+def test_a_context_on_a_disk_image_is_read_for_the_next_image_has_its_times(root, temp, needs):
+    needs("mksquashfs")
+    place, found = temp / "mounted", []
+    place.mkdir()
+    for text in "one", "two":
+        subprocess.run(["mksquashfs", root.context({"a": text}), temp / text, "-quiet", "-no-progress", "-mkfs-time", "1",
+                        "-all-time", "1"], check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(["mount", "-o", "loop,ro", temp / text, place], check=False, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted from a file here")
+        try:
+            build(root, place, ALL, "-t", "x")
+            found.append(root.image("x").rootfs()["all/a"][1])
+        finally:
+            subprocess.run(["umount", place], check=True)
+    assert found == [b"one", b"two"]
+
+
 # ---- what is written while it is read ------------------------------------------------------------
 
 @contextlib.contextmanager
