@@ -6,6 +6,8 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/opt.h"
@@ -28,7 +30,8 @@ typedef struct Cmd {
 } Cmd;
 
 extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_RMI, CMD_DU,
-    CMD_PRUNE, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_TAG, CMD_LOGIN, CMD_LOGOUT;
+    CMD_PRUNE, CMD_LOG, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_TAG, CMD_LOGIN, CMD_LOGOUT, CMD_WHY,
+    CMD_PLAN;
 extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE, CMD_STORE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not
@@ -38,5 +41,8 @@ NODISCARD bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host,
 
 /* cmd_find - the image a user means, or ERR_USAGE with what to do. */
 NODISCARD bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e);
+
+/* cmd_print - print text in which may be somebody else's words, so that it steers no terminal. */
+void cmd_print(FILE *to, const char *text);
 
 #endif

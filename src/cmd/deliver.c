@@ -103,10 +103,11 @@ bool build_outputs(Build *b)
             return false;
         b->keep_times = b->keep_times || o->rewrite == REWRITE_NO;
         load = load || o->kind == OUT_LOAD;
+        b->stdout_taken = b->stdout_taken || (o->dest && !strcmp(o->dest, "-"));
         for (size_t k = 0; o->kind == OUT_IMAGE && k < o->names.n; k++)
             strlist_add_once(b->arena, &b->names, o->names.v[k]);
     }
-    return !load || loader_new(b->arena, &b->loader, b->e);
+    return !load || b->dry || loader_new(b->arena, &b->loader, b->e);
 }
 
 static const StrList *names_for(const Build *b, const Output *o)
@@ -331,12 +332,11 @@ static bool write_metadata(Build *b, const ExportDoc *doc)
 static bool tell(Build *b)
 {
     const BuildOpts *o = b->opts;
-    bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
     char text[DIGEST_TEXT_SIZE];
     ExportItem it = item(b, NULL);
     ExportDoc doc;
     b->id = build_target(b)->id;
-    if (o->metadata || (b->ntarget > 1 && (o->iidfile || quiet))) {
+    if (o->metadata || (b->ntarget > 1 && (o->iidfile || b->watch.opts.quiet))) {
         if (!enter_to_fetch(b) ||
             !export_document(b->store, b->arena, &it, told_style(b), &doc, b->e) ||
             (o->metadata && !write_metadata(b, &doc)))

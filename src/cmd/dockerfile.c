@@ -204,9 +204,10 @@ static bool plan(Arena *a, const void *opts, const StrList *operands, int *ret_c
     buf_printf(&out, "%zu steps in %zu stages; the image is what step %u leaves\n", p.nstep,
                p.nstage, p.result);
     for (size_t i = 0; i < p.warnings.n; i++)
-        fprintf(stderr, "warning: %s\n", p.warnings.v[i]);
+        cmd_print(stderr, arena_printf(a, "warning: %s\n", p.warnings.v[i]));
     *ret_code = 0;
-    return fs_write_all(STDOUT_FILENO, buf_str(&out), out.len, e);
+    cmd_print(stdout, buf_str(&out));
+    return fflush(stdout) == 0 || err_errno(e, ERR_ENV, "write to stdout");
 }
 
 static const Cmd SUBS[] = {

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cancel.h"
+#include "base/dump.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
 
@@ -32,6 +33,8 @@ static bool classify(Build *b, const char *spec, Input *ret)
         b->e->kind = ERR_USAGE;
         return err_wrap(b->e, "context '%s'", git_masked(b->arena, spec));
     }
+    if (is_git && strcmp(git_masked(b->arena, spec), spec) != 0)
+        dump_forbid();
     if (is_git && ret->git.like_path && stat(spec, &st) == 0)
         is_git = false;
     ret->kind = is_git ? INPUT_GIT : http_url_is(spec) ? INPUT_URL : INPUT_DIR;
@@ -277,7 +280,11 @@ static bool open_named(Build *b, size_t i)
 static bool parse_dockerfile(Build *b, const char *name)
 {
     unsigned flags = b->any_syntax ? DF_ANY_SYNTAX : 0;
-    return df_parse(b->arena, name, (Str){buf_str(&b->text), b->text.len}, flags, &b->file, b->e);
+    uint64_t at = clock_ns();
+    Str text = {buf_str(&b->text), b->text.len};
+    bool ok = df_parse(b->arena, name, text, flags, &b->file, b->e);
+    event_span(&b->env.sink, 0, "parse", at);
+    return ok;
 }
 
 /* A hint for who misnamed the Dockerfile of a directory. */
@@ -460,17 +467,25 @@ static bool resolve_bases(Build *b, Bases *l)
     return true;
 }
 
-/* The plans of all targets as one, and of each what its image will be. */
-static bool plan_targets(Build *b)
+static bool resolve_targets(Build *b, Bases *l)
 {
-    Bases bases = {0};
+    for (size_t i = 0; i < b->ntarget; i++) {
+        b->plan_opts.target_platform = b->targets[i].platform;
+        if (!resolve_bases(b, l))
+            return false;
+    }
+    return true;
+}
+
+/* The plans of all targets as one, and of each what its image will be. */
+static bool plan_targets(Build *b, const Bases *bases)
+{
     b->plan_opts.many = b->ntarget > 1;
     for (size_t i = 0; i < b->ntarget; i++) {
         Target *t = &b->targets[i];
         Plan one;
         b->plan_opts.target_platform = t->platform;
-        if (!resolve_bases(b, &bases) ||
-            !plan_make(b->arena, &b->file, &b->plan_opts, bases.v, bases.n, &one, b->e))
+        if (!plan_make(b->arena, &b->file, &b->plan_opts, bases->v, bases->n, &one, b->e))
             return false;
         t->planned = one.config;
         t->nhistory = one.nhistory;
@@ -545,8 +560,15 @@ static bool open_used(Build *b)
 
 bool inputs_plan(Build *b)
 {
-    if (!plan_targets(b) || !tell_warnings(b))
+    uint64_t at = clock_ns();
+    Bases bases = {0};
+    if (!resolve_targets(b, &bases))
         return false;
+    event_span(&b->env.sink, 0, "resolve images", at);
+    at = clock_ns();
+    if (!plan_targets(b, &bases) || !tell_warnings(b))
+        return false;
+    event_span(&b->env.sink, 0, "plan", at);
     if (b->main.kind == INPUT_DIR &&
         !context_open(b->arena, b->main.spec, b->dockerfile_path, &b->main.context, b->e))
         return false;
@@ -554,6 +576,9 @@ bool inputs_plan(Build *b)
         return false;
     b->env.context = b->main.context;
     b->env.bases = b->bases;
+    b->env.scope = arena_printf(
+        b->arena, "%s\n%s", b->main.context ? context_dir(b->main.context, b->arena) : b->main.spec,
+        b->file.name);
     return open_used(b);
 }
 

@@ -10,9 +10,10 @@
 #include "dockerfile/dockerfile.h"
 
 static const Cmd *const CMDS[] = {
-    &CMD_BUILD, &CMD_IMAGES,  &CMD_INSPECT,    &CMD_PULL,  &CMD_PUSH,   &CMD_TAG, &CMD_SAVE,
-    &CMD_LOAD,  &CMD_RUN,     &CMD_RMI,        &CMD_LOGIN, &CMD_LOGOUT, &CMD_DU,  &CMD_PRUNE,
-    &CMD_STORE, &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE, &CMD_DOCTOR};
+    &CMD_BUILD,   &CMD_PLAN,       &CMD_WHY,    &CMD_LOG,   &CMD_IMAGES, &CMD_INSPECT,
+    &CMD_PULL,    &CMD_PUSH,       &CMD_TAG,    &CMD_SAVE,  &CMD_LOAD,   &CMD_RUN,
+    &CMD_RMI,     &CMD_LOGIN,      &CMD_LOGOUT, &CMD_DU,    &CMD_PRUNE,  &CMD_STORE,
+    &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE,  &CMD_DOCTOR};
 enum { MAX_WORDS = 32 };
 
 static void print(const Buf *b, int fd)
@@ -109,7 +110,7 @@ static int run_cmd(const Cmd *group, const Cmd *c, int argc, char **argv)
         fprintf(stderr, "lighter %s: stopped by signal %d\n", title, cancel_signal());
         return 128 + cancel_signal();
     }
-    fprintf(stderr, "lighter %s: %s\n", title, e.msg);
+    cmd_print(stderr, arena_printf(&a, "lighter %s: %s\n", title, e.msg));
     return (int)e.kind;
 }
 

@@ -135,15 +135,21 @@ static void fill_history(Build *b, Target *t)
 static bool make(Build *b, Target *t)
 {
     const StepResult *r = result_of(b, t);
+    uint64_t at = clock_ns();
     if (!collect_layers(b, t))
         return false;
+    event_span(&b->env.sink, 0, "digests of layers", at);
+    at = clock_ns();
     t->config = image_config_clone(b->arena, &t->planned);
     fill_history(b, t);
     for (size_t i = 0; i < r->nlayer; i++)
         if (r->layers[i].created > t->created)
             t->created = r->layers[i].created;
-    return export_commit(b->store, b->arena, &t->config, t->layers, t->nlayer, t->size, t->created,
-                         &t->id, b->e);
+    if (!export_commit(b->store, b->arena, &t->config, t->layers, t->nlayer, t->size, t->created,
+                       &t->id, b->e))
+        return false;
+    event_span(&b->env.sink, 0, "keep the image", at);
+    return true;
 }
 
 const Target *build_target(const Build *b)
@@ -178,7 +184,11 @@ bool result_make(Build *b)
             return b->ntarget > 1 ? err_wrap(b->e, "%s", b->targets[i].text) : false;
     for (size_t i = 0; i < b->noutput; i++) /* cacheonly alone names nothing */
         keep = keep || b->outputs[i].kind != OUT_CACHEONLY;
-    return !keep || put_names(b);
+    uint64_t at = clock_ns();
+    if (keep && !put_names(b))
+        return false;
+    event_span(&b->env.sink, 0, "tag the image", at);
+    return true;
 }
 
 /* ---- after the build ---- */
@@ -255,13 +265,13 @@ static bool report_problems(Build *b, const StepResult *r)
     return true;
 }
 
-static void summary(Build *b, const Target *t, uint64_t t0)
+static void summary(Build *b, const Target *t)
 {
     scoped(buf) Buf line = BUF_INIT;
     char id[DIGEST_TEXT_SIZE], size[32], took[32];
     digest_text(&t->id, id);
     str_size(t->size, size, sizeof size);
-    ui_seconds(clock_ns() - t0, took);
+    ui_seconds(clock_ns() - b->watch.t0, took);
     buf_printf(&line, "built %.19s", id);
     for (size_t i = 0; i < b->names.n; i++) {
         ImageRef ref;
@@ -273,17 +283,30 @@ static void summary(Build *b, const Target *t, uint64_t t0)
         buf_printf(&line, " for %s", t->text);
     buf_printf(&line, ": %s in %zu layers; %zu of %zu steps reused, %zu run; %s", size, t->nlayer,
                b->sol.nhit, b->sol.nstep, b->sol.nrun, took);
-    event_send(&b->env.sink, &(Event){.kind = EV_NOTE, .text = line.ptr});
+    event_send(&b->env.sink, &(Event){.kind = EV_RESULT, .text = line.ptr});
 }
 
-bool result_report(Build *b, uint64_t t0)
+static bool report_all(Build *b)
 {
     for (size_t i = 0; i < b->ntarget; i++)
         if (!report_problems(b, result_of(b, &b->targets[i])))
             return false;
-    if (!deliver(b))
-        return false;
+    return true;
+}
+
+bool result_report(Build *b)
+{
+    static const struct {
+        bool (*run)(Build *b);
+        const char *name;
+    } PARTS[] = {{report_all, "look at programs"}, {deliver, "deliver"}};
+    for (size_t i = 0; i < NELEM(PARTS); i++) {
+        uint64_t at = clock_ns();
+        if (!PARTS[i].run(b))
+            return false;
+        event_span(&b->env.sink, 0, PARTS[i].name, at);
+    }
     for (size_t i = 0; i < b->ntarget; i++)
-        summary(b, &b->targets[i], t0);
+        summary(b, &b->targets[i]);
     return true;
 }

@@ -30,14 +30,19 @@ static bool read_ignore(Arena *a, Context *c, int fd, const char *name, Err *e)
     if (!fs_read_all(fd, IGNORE_MAX_SIZE, &text, e))
         return err_wrap(e, "%s", name);
     c->ignore_name = arena_strdup(a, name);
+    c->ignore_text = (Str){arena_strndup(a, buf_str(&text), text.len), text.len};
     return ignore_parse(a, (Str){buf_str(&text), text.len}, c->ignore_name, &c->ignore, e);
 }
 
 /* Read one ignore file if it is there. */
 static bool try_ignore(Arena *a, Context *c, int dirfd, const char *path, Err *e)
 {
-    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    /* A pipe would keep the build waiting. */
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_DOCKERFILE, "'%s' is no regular file", path);
     if (fd >= 0)
         return read_ignore(a, c, fd, path_base(path), e);
     return errno == ENOENT || errno == ENOTDIR ? true
@@ -129,6 +134,11 @@ char *context_dir(const Context *c, Arena *a)
 const char *context_ignore_name(const Context *c)
 {
     return c->ignore_name ? c->ignore_name : "";
+}
+
+Str context_ignore_text(const Context *c)
+{
+    return c->ignore_text;
 }
 
 const View *context_view(const Context *c)

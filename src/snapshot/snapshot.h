@@ -114,6 +114,13 @@ NODISCARD bool snapshot_squash(Store *s, const Stack *below, const SnapshotId *i
  * failed. */
 bool snapshot_squash_known(Store *s, const Digest *name, SnapshotId *ret, Err *e);
 
+/*
+ * snapshot_compare - what differs between two snapshots, times aside: a line for each of the first
+ * few files, in the arena. The namespaces must be entered. Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_compare(Store *s, Arena *a, SnapshotId one, SnapshotId two, StrList *ret,
+                                Err *e);
+
 /* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */

@@ -324,6 +324,7 @@ bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *give
         return false;
     ret->name = arena_strdup(a, name);
     ret->registry = o.registry;
+    ret->sink = o.sink;
     if (!fits(ret, o.platform))
         return err_set(
             e, ERR_ENV,

@@ -48,6 +48,27 @@ static bool check_fs(Store *s, Err *e)
     return true;
 }
 
+/*
+ * Records name build arguments, and layers hold files that were private: nobody else reads here,
+ * also where the directory was there before, with nothing in it. A store that is there keeps the
+ * mode its owner gave it.
+ */
+static bool close_to_others(Store *s, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    StrList names;
+    struct stat st;
+    if (!fs_list(&a, s->dirfd, &names, e))
+        return false;
+    if (fstat(s->dirfd, &st) < 0)
+        return err_errno(e, ERR_STORE, "stat '%s'", s->path);
+    for (size_t i = 0; i < names.n; i++)
+        if (strcmp(names.v[i], "lost+found") != 0)
+            return true;
+    return fchmod(s->dirfd, st.st_mode & 0700) == 0 || errno == EPERM ||
+           err_errno(e, ERR_STORE, "change mode of '%s'", s->path);
+}
+
 static bool make_tree(Store *s, Err *e)
 {
     /* Snapshots hold other systems' setuid programs: nobody else walks in there. */
@@ -57,6 +78,8 @@ static bool make_tree(Store *s, Err *e)
         "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
     if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0 && faccessat(s->dirfd, "tmp", F_OK, 0) == 0)
         return true;
+    if (!close_to_others(s, e))
+        return false;
     for (size_t i = 0; i < NELEM(DIRS); i++)
         if (mkdirat(s->dirfd, DIRS[i], i < 2 ? 0755 : 0700) < 0 && errno != EEXIST)
             return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, DIRS[i]);
@@ -73,14 +96,9 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
         die_nomem();
     s->dirfd = s->lockfd = s->leasefd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    bool fresh = access(path, F_OK) < 0;
     if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
         return err_wrap(e, "store");
-    /* Records name build arguments, and layers hold files that were private: nobody else reads
-     * here. */
-    if (fresh && fchmod(s->dirfd, 0700) < 0)
-        return err_errno(e, ERR_STORE, "change mode of '%s'", path);
-    if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e))
+    if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e) || !durable_recover(s, e))
         return false;
     *ret = s;
     s = NULL;
@@ -94,10 +112,11 @@ void store_done(Store *s)
     tmp_done(s);
     sqlite3_finalize(s->doomed);
     db_close(s);
-    map_done(&s->use_of);
-    arena_done(&s->arena);
     if (s->leasefd >= 0)
         close(s->leasefd);
+    durable_settle(s); /* holds no lock of ours */
+    map_done(&s->use_of);
+    arena_done(&s->arena);
     if (s->dirfd >= 0)
         close(s->dirfd);
     pthread_mutex_destroy(&s->lock);
@@ -192,9 +211,16 @@ bool blob_write(BlobWriter *w, const void *bytes, size_t n, Err *e)
     return true;
 }
 
+static const char *name_of_blob(const Digest *d, char out[static NAME_MAX_LEN])
+{
+    out[0] = 'b';
+    digest_hex(d, out + 1);
+    return out;
+}
+
 bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
 {
-    char path[96];
+    char path[96], label[NAME_MAX_LEN];
     struct stat st;
     bool gone;
     blob_path(name, path);
@@ -205,6 +231,10 @@ bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
     }
     if (fstat(w->fd, &st) == 0)
         lease_blob_size(w->store, name, (uint64_t)st.st_blocks * 512);
+    if (!durable_note(w->store, name_of_blob(name, label), e)) {
+        blob_abort(w);
+        return false;
+    }
     if (renameat(w->store->dirfd, w->tmp, w->store->dirfd, path) < 0) {
         err_errno(e, ERR_STORE, "rename to '%s/%s'", w->store->path, path);
         blob_abort(w);

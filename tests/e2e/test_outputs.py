@@ -73,6 +73,7 @@ def test_an_archive_goes_to_stdout(lighter, project):
     done = lighter.start("build", "-q", "-o", "type=oci", "-f", "-", project, stdin=subprocess.PIPE)
     out, err = done.communicate(DOCKERFILE.encode(), timeout=60)
     assert done.returncode == 0, err
+    assert out.endswith(bytes(1024)), "something follows the archive"
     with tarfile.open(fileobj=io.BytesIO(out)) as tar:
         assert "index.json" in tar.getnames()
 
@@ -285,6 +286,7 @@ def test_dash_is_a_tar_on_stdout(lighter, project):
     done = lighter.start("build", "-q", "-o", "-", "-f", "-", project, stdin=subprocess.PIPE)
     out, err = done.communicate(DOCKERFILE.encode(), timeout=60)
     assert done.returncode == 0, err
+    assert out.endswith(bytes(1024)), "something follows the archive"
     with tarfile.open(fileobj=io.BytesIO(out)) as tar:
         assert tar.extractfile("copied/f").read() == FILES["f"].encode()
 
