@@ -35,9 +35,14 @@ static bool collect(Store *s, Arena *a, const ExportItem *it, ImageIndex *idx, B
     add_blob(a, blobs, &d);
     add_blob(a, blobs, &m.config);
     /* What is not to be distributed goes along only if it is here. */
-    for (size_t i = 0; i < m.nlayer; i++)
-        if (!image_layer_foreign(m.layers[i].media_type) || store_has_blob(s, &m.layers[i].digest))
+    for (size_t i = 0; i < m.nlayer; i++) {
+        bool have = true;
+        if (image_layer_foreign(m.layers[i].media_type) &&
+            !store_has_blob(s, &m.layers[i].digest, &have, e))
+            return false;
+        if (have)
             add_blob(a, blobs, &m.layers[i]);
+    }
     text.len = 0;
     if (!store_read_blob(s, &it->id, &text, e) ||
         !image_config_parse(a, buf_str(&text), text.len, &config, e))

@@ -183,7 +183,9 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
     if (!found)
         return err_set(e, ERR_STORE, "the image is not in the store any more");
     *ret = (Descriptor){.media_type = MT_OCI_MANIFEST};
-    if (img.packed && store_has_blob(s, &img.manifest)) {
+    if (img.packed && !store_has_blob(s, &img.manifest, &img.packed, e))
+        return false;
+    if (img.packed) {
         ImageManifest have;
         if (!store_read_blob(s, &img.manifest, &text, e) ||
             !image_manifest_parse(&a, buf_str(&text), text.len, &have, e))

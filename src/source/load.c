@@ -62,8 +62,11 @@ static bool take_blob(Door *x, const Descriptor *d)
     BlobWriter w;
     Digest got;
     char block[64 << 10];
+    bool have;
     const char *path = blob_name(x->arena, &d->digest);
-    if (store_has_blob(x->store, &d->digest))
+    if (!store_has_blob(x->store, &d->digest, &have, x->e))
+        return false;
+    if (have)
         return right_size(x, d);
     if (x->dirfd < 0)
         return err_set(x->e, ERR_STORE, "%s: the archive lacks '%s'", x->name, path);
@@ -306,9 +309,12 @@ static bool stream_blob(Door *x, TarReader *t, const char *hex)
     BlobWriter w;
     Digest want, got;
     char block[64 << 10];
+    bool have;
     if (!digest_parse(arena_printf(x->arena, "sha256:%s", hex), &want))
         return true; /* another algorithm; whoever needs it says so */
-    if (store_has_blob(x->store, &want))
+    if (!store_has_blob(x->store, &want, &have, x->e))
+        return false;
+    if (have)
         return true;
     if (!blob_begin(x->store, &w, x->e))
         return false;

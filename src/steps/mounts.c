@@ -112,7 +112,9 @@ static bool context_snapshot(StepWork *w, const PlanMount *m, StepSource *s, Sna
         return false;
     if (found && value.len == sizeof *ret) {
         memcpy(ret, value.ptr, sizeof *ret);
-        if (!*ret || store_snapshot_exists(w->env->store, *ret))
+        if (!store_snapshot_exists(w->env->store, *ret, &found, e))
+            return false;
+        if (found)
             return true;
     }
     scoped(upper) Upper up = {.dirfd = -1};

@@ -258,7 +258,8 @@ static bool open_inline(StepWork *w, const PlanSource *p, OpenSource *o, Err *e)
         return err_errno(e, ERR_DOCKERFILE, "%s", source_place(w, p));
     if (fchmod(fd, 0644) < 0)
         return err_errno(e, ERR_STORE, "change mode of '%s'", p->path.text);
-    return fs_write_all(fd, p->content, strlen(p->content), e);
+    return fs_write_all(fd, p->content, strlen(p->content), e) ||
+           err_wrap(e, "write '%s/%s'", store_path(store), o->tmp);
 }
 
 static bool open_snapshot(StepWork *w, SnapshotId id, OpenSource *o, Err *e)
