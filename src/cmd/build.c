@@ -66,7 +66,11 @@ static const OptRow ROWS[] = {
      "in mode single: full shows commands the owners of files, fast does not (default full)"},
     {"on-error", 0, OPT_STRING, FIELD(on_error), "stop|shell",
      "when a command fails: end (the default), or on a terminal first a shell where it failed"},
-    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
+    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE",
+     "auto (tty on a terminal, else plain), tty, plain, quiet, none, json or rawjson (default: "
+     "BUILDKIT_PROGRESS, or auto)"},
+    {"trace", 0, OPT_STRING, FIELD(trace), "FILE",
+     "write where the time went, for chrome://tracing or Perfetto"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
     {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -148,16 +152,12 @@ static bool read_tags(Build *b)
 
 static bool check_options(Build *b, const StrList *operands)
 {
-    const char *progress = b->opts->progress ? b->opts->progress : "plain";
     Output ignored;
     if (operands->n != 1)
         return err_set(b->e, ERR_USAGE,
                        operands->n ? "takes one context, and got '%s' too"
                                    : "needs a context directory, as in 'lighter build .'",
                        operands->n ? operands->v[1] : "");
-    if (strcmp(progress, "plain") != 0 && strcmp(progress, "quiet") != 0 &&
-        strcmp(progress, "auto") != 0)
-        return err_set(b->e, ERR_USAGE, "--progress=%s: expected plain or quiet", progress);
     if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
         strcmp(b->opts->on_error, "shell") != 0)
         return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
@@ -232,19 +232,17 @@ static bool open_store(Build *b)
         return false;
     size_t lost = store_lost(b->store);
     if (lost)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_WARNING,
-                            .text = arena_printf(b->arena,
-                                                 "the machine stopped before %zu thing%s of the "
-                                                 "store were on the disk: dropped, and made again "
-                                                 "when needed",
-                                                 lost, lost == 1 ? "" : "s")});
+        event_warning(&b->env.sink,
+                      "the machine stopped before %zu thing%s of the store were on the disk: "
+                      "dropped, and made again when needed",
+                      lost, lost == 1 ? "" : "s");
     b->env.store = b->store;
     b->env.host = host;
     b->env.entered = host.mode == MODE_ROOT || host.mode == MODE_CHROOT;
     if (host.mode == MODE_CHROOT)
         b->env.roots = copyroots_new();
     b->env.fast_owners = host.mode == MODE_SINGLE && owners && !strcmp(owners, "fast");
+    watch_store(b, store_dirfd(b->store));
     return true;
 }
 
@@ -268,17 +266,10 @@ static void keep_house(Build *b, bool built)
     str_size(gc.freed, freed, sizeof freed);
     str_size(gc.kept, kept, sizeof kept);
     if (gc.n)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = arena_printf(b->arena,
-                                                 "cache: %s of %zu records dropped, %s kept "
-                                                 "(--max-cache)",
-                                                 freed, gc.n, kept)});
+        event_note(&b->env.sink, "cache: %s of %zu records dropped, %s kept (--max-cache)", freed,
+                   gc.n, kept);
     if (!ok && built)
-        event_send(
-            &b->env.sink,
-            &(Event){.kind = EV_WARNING,
-                     .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
+        event_warning(&b->env.sink, "the cache was not kept small: %s", e.msg);
 }
 
 static unsigned solve_flags(Build *b)
@@ -286,10 +277,8 @@ static unsigned solve_flags(Build *b)
     bool shell = b->opts->on_error && !strcmp(b->opts->on_error, "shell");
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (shell && !terminal)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = "--on-error=shell: there is no terminal, so a failure ends the "
-                                    "build"});
+        event_note(&b->env.sink,
+                   "--on-error=shell: there is no terminal, so a failure ends the build");
     b->env.keep_failed = shell && terminal;
     return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
 }
@@ -324,62 +313,73 @@ static bool prepare(Build *b, const StrList *operands)
     if (!check_options(b, operands) || !magic_args(b) ||
         !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
         return false;
+    b->watch.began = true;
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
         return false;
-    if (!inputs_read(b) || !open_store(b))
+    uint64_t at = clock_ns();
+    if (!inputs_read(b))
         return false;
+    event_span(&b->env.sink, 0, "read the Dockerfile", at);
+    at = clock_ns();
+    if (!open_store(b))
+        return false;
+    event_span(&b->env.sink, 0, "open the store", at);
     b->env.plan = &b->plan;
     b->env.file = &b->file;
+    at = clock_ns();
     if (!inputs_plan(b) || !read_epoch(b) ||
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
     read_no_cache(b);
+    event_span(&b->env.sink, 0, "resolve and plan", at);
     return true;
 }
 
-static bool build(Build *b, const StrList *operands, uint64_t t0)
+static bool build(Build *b, const StrList *operands)
 {
     if (!prepare(b, operands) || (b->opts->push && !result_may_push(b)))
         return false;
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, solve_flags(b), &b->sol, b->e) && explain_tell(b) && result_make(b) &&
-           result_report(b, t0) && recheck(b);
+    uint64_t at = clock_ns();
+    bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    event_span(&b->env.sink, 0, "solve", at);
+    return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b);
 }
 
 static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, bool dry,
                       int *ret_code, Err *e)
 {
-    uint64_t t0 = clock_ns();
-    bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
-    scoped(ui) Ui *ui = ui_new(quiet ? UI_QUIET : UI_PLAIN);
-    Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
-    b.env.sink = ui_sink(ui);
-    bool ok = dry ? prepare(&b, operands) && explain_plan(&b) : build(&b, operands, t0);
+    Build b = {.arena = a, .opts = o, .dry = dry, .e = e};
+    if (!watch_begin(&b))
+        return false;
+    bool ok = dry ? prepare(&b, operands) && explain_plan(&b) : build(&b, operands);
+    uint64_t at = clock_ns();
+    watch_result(&b, ok);
     if (b.store) {
         inputs_save(&b);
         keep_house(&b, ok && !dry);
     }
-    if (ok && quiet && !dry) {
-        char id[DIGEST_TEXT_SIZE];
-        digest_text(&b.id, id);
-        printf("%s\n", id);
-    }
+    event_span(&b.env.sink, 0, "keep house", at);
+    watch_end(&b, ok);
+    at = clock_ns();
     solution_done(&b.sol);
     inputs_done(&b);
     ssh_done(&b);
     registry_done(b.registry);
     copyroots_done(b.env.roots);
     store_done(b.store);
+    event_span(&b.env.sink, 0, "clean up", at);
+    bool traced = watch_close(&b);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */
         (void)signal(cancel_signal(), SIG_DFL);
         (void)raise(cancel_signal());
     }
-    *ret_code = 0;
-    return ok;
+    *ret_code = watch_code(&b, ok);
+    return (ok && traced) || watch_told(&b);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)

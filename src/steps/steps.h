@@ -5,7 +5,8 @@
  * (steps_run). Keys chain on the *results* of their inputs, not on their keys: see
  * docs/cache-keys.md.
  *
- * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store.
+ * Used by: solve, export.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -99,7 +100,14 @@ typedef struct StepWork {
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
     const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
+    const char *log;            /* name of the file with what it printed; NULL: nothing */
+    int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
 } StepWork;
+
+/* steps_event - an event about this step, to be filled in further. */
+Event steps_event(const StepWork *w, EventKind kind);
+/* steps_span - a part of the step is over, begun at `at_ns`. */
+void steps_span(const StepWork *w, const char *text, uint64_t at_ns);
 
 /*
  * steps_fetch_git - have every repository that the plan's ADDs name.

@@ -14,7 +14,7 @@
  *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
  *   leases/<n>                                 what one process uses; held by it (keep.h)
  *   turns/<hex>                                held by the process that runs the step of that key
- *   logs/                                      output of steps that failed
+ *   builds/, logs/                             what builds left behind; see history/
  *
  * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
  */
@@ -284,7 +284,7 @@ typedef struct StoreItem {
     const char *id;   /* for people: "s12", "sha256:...", "mounts/..." */
     const char *name; /* the store's own; see store/keep.h */
     const char *type; /* image, layer, regular, exec.cachemount, source.git.checkout, source.git,
-                         source.http, source.local, blob, internal */
+                         source.http, source.local, blob, log, internal */
     const char *what; /* what made it; never NULL */
     uint64_t size;    /* bytes on the disk */
     int64_t created, used; /* seconds since the epoch; 0: not known */
@@ -293,6 +293,7 @@ typedef struct StoreItem {
     bool needed;         /* by an image with a tag, which would lose it */
     bool shared;         /* it belongs to an image with a tag */
     bool mutable;        /* changes in place */
+    bool history;        /* what builds left behind: it goes when that is asked for */
     const char *with[2]; /* names of what goes with it */
 } StoreItem;
 
@@ -301,7 +302,8 @@ typedef enum StoreItemsFlags {
 } StoreItemsFlags;
 
 /* store_item_idle - whether it may be dropped: neither in use, nor needed, nor the store's own.
- *   all  also what an image with a tag can have again, as the unpacked form of its layers */
+ *   all  also history, and what an image with a tag can have again, as the unpacked form of its
+ *        layers */
 bool store_item_idle(const StoreItem *it, bool all);
 
 /*
