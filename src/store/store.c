@@ -64,11 +64,17 @@ bool store_replace(Store *s, const char *name, const char *bytes, size_t n, Err 
     return false;
 }
 
+static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+
+bool store_layout_anew(Store *s, Err *e)
+{
+    return store_publish(s, e) && store_replace(s, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e);
+}
+
 static bool make_tree(Store *s, Err *e)
 {
     /* Snapshots hold other systems' setuid programs: nobody else walks in there. */
     static const char *const DIRS[] = {"blobs", "blobs/sha256", "snapshots", "tmp", "logs"};
-    static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
     static const char INDEX[] =
         "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
     if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0 && faccessat(s->dirfd, "tmp", F_OK, 0) == 0)
