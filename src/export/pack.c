@@ -94,7 +94,7 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
         return false;
     if (!snapshot_pack(s, l->snapshot, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
         blob_abort(&w);
-        return false;
+        return err_wrap(e, "into store '%s'", store_path(s));
     }
     if (!digest_eq(&facts.diff_id, &l->diff_id)) {
         blob_abort(&w);
