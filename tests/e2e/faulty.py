@@ -29,23 +29,25 @@ class Faulty:
     """What the library is told, and what it tells."""
     HEAD = struct.Struct("IIIiII")
 
-    def __init__(self, place, lighter):
+    def __init__(self, place, lighter, boots=False):
         self.library, self.lighter = compiled(place), lighter
         self.path, self.boot = lighter.place / "faulty", lighter.place / "boot"
         self.path.write_bytes(bytes(512))
         self.path.chmod(0o666)
         with open(self.path, "r+b") as f:
             self.state = mmap.mmap(f.fileno(), 512)
-        self.restart()
+        self.boots = boots
+        if boots:
+            self.restart()
 
     def env(self, at=0, how=0, number=0):
         """What a command has to have in its environment: call `at` goes wrong; 0: none does."""
         self.state[:] = self.HEAD.pack(0, at, how, number, 0, self.log_synced()).ljust(512, b"\0")
-        return {"LD_PRELOAD": str(self.library), "FAULTY_STATE": str(self.path), "FAULTY_STORE": str(self.lighter.store),
-                "FAULTY_BOOT": str(self.boot)}
+        said = {"LD_PRELOAD": str(self.library), "FAULTY_STATE": str(self.path), "FAULTY_STORE": str(self.lighter.store)}
+        return {**said, "FAULTY_BOOT": str(self.boot)} if self.boots else said
 
     def restart(self):
-        """From now on the machine seems to have been started anew."""
+        """From now on the machine seems to have been started anew: with `boots`, all commands must have the environment."""
         self.boot.write_text(str(uuid.uuid4()) + "\n")
         self.boot.chmod(0o644)
 

@@ -14,7 +14,7 @@ import random
 import pytest
 
 from faulty import SYNCS, Faulty
-from harness import wait_for
+from harness import Image, wait_for
 from projects import Oracle, Project
 
 CUTS = int(os.environ.get("LIGHTER_CUTS", "16"))
@@ -92,6 +92,12 @@ class Machine:
     def load(self, unsynced=False):
         self.do("load", self.base, unsynced=unsynced)
 
+    def save(self):
+        """The image as a user gets it, every digest of it checked."""
+        dest = self.lighter.directory() / "layout"
+        self.do("save", *self.mode, "--format", "oci-dir", "-o", dest, "app")
+        assert Image(dest).layers
+
     def settle(self):
         assert wait_for(lambda: not self.lighter.writers_out(), 30, 0.002)
 
@@ -120,7 +126,7 @@ class Machine:
 @pytest.fixture(params=["root", "rootless"])
 def machine(request, lighters, bases, place):
     lighter = lighters(request.param)
-    faulty = Faulty(place, lighter)
+    faulty = Faulty(place, lighter, boots=True)
     yield Machine(lighter, bases("busybox"), faulty, random.Random(SEED))
     faulty.close()
 
@@ -185,7 +191,7 @@ def test_nothing_is_lost_when_the_machine_was_shut_down(machine):
 def test_what_a_stop_of_the_machine_has_damaged_is_dropped_and_made_again(lighters, bases, place, mode):
     dice = random.Random(f"{mode} {SEED}")
     lighter = lighters(mode)
-    faulty = Faulty(place, lighter)
+    faulty = Faulty(place, lighter, boots=True)
     oracle, machine = Oracle(lighter, bases("busybox")), Machine(lighter, bases("busybox"), faulty, dice)
     for n in range(CUTS // 2):
         if n % 4 == 0:
@@ -203,7 +209,7 @@ def test_what_a_stop_of_the_machine_has_damaged_is_dropped_and_made_again(lighte
             machine.load()
             assert machine.build(project) == oracle(project), project.dockerfile()
             machine.in_order()
-            lighter.image("app")
+            machine.save()
             project.edit()
             assert machine.build(project) == oracle(project), project.dockerfile()
             assert lighter.damaged_blobs() == []

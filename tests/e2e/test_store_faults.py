@@ -32,7 +32,7 @@ WAYS = {
     "killed after": (KILLED, 0),
 }
 # How a message ends: with the place, and libc's words for the error, or SQLite's.
-NAMED = re.compile(r"['/][^:]*: (write: |read: )?(Input/output error|No space left on device|Read-only file system|disk I/O error|"
+NAMED = re.compile(r"['/][^:]*(:\d+)?: (write: |read: )?(Input/output error|No space left on device|Read-only file system|disk I/O error|"
                    r"database or disk is full|attempt to write a readonly database|unable to open database file)")
 # What lies at the top of a store; `broken-` is a database that was set aside.
 TOP = {"blobs", "builds", "gc.lock", "index", "index.json", "index.lock", "leases", "logs", "meta.db", "meta.db-shm", "meta.db-wal", "mounts",
