@@ -80,8 +80,9 @@ typedef struct BlobWriter {
     uint64_t size;
 } BlobWriter;
 
-/* store_has_blob - whether it is there; then it stays until this process ends. */
-bool store_has_blob(Store *s, const Digest *d);
+/* store_has_blob - whether it is there; then it stays until this process ends. Fails with ERR_STORE
+ * when nobody can promise that. */
+NODISCARD bool store_has_blob(Store *s, const Digest *d, bool *ret, Err *e);
 /*
  * store_open_blob - open a stored blob for reading; the caller closes it.
  * Fails with ERR_STORE when it is absent. Source: OCI image-layout 1.1, "Blobs".
@@ -123,8 +124,8 @@ NODISCARD bool store_snapshot_add_over(Store *s, const char *tmp, const Snapshot
 NODISCARD bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret,
                                     size_t *ret_n, Err *e);
 /* store_snapshot_exists - whether its directories are there; then they stay until this process
- * ends. */
-bool store_snapshot_exists(Store *s, SnapshotId id);
+ * ends. Fails with ERR_STORE when nobody can promise that. */
+NODISCARD bool store_snapshot_exists(Store *s, SnapshotId id, bool *ret, Err *e);
 
 /* The snapshot that holds an unpacked layer. */
 NODISCARD bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret_found,
