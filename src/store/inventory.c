@@ -412,9 +412,10 @@ static bool add_dirs(Inventory *x, const char *top, const char *type)
 /* What is nobody's: the database, logs, work of running processes, the directories themselves. */
 static bool add_internal(Inventory *x)
 {
-    static const char *const CONTAINERS[] = {".",      "snapshots", "blobs", "blobs/sha256",
-                                             "mounts", "git",       "index"};
-    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git", "index"};
+    static const char *const CONTAINERS[] = {".",   "snapshots", "blobs", "blobs/sha256", "mounts",
+                                             "git", "index",     "gomod", "gocache"};
+    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git",
+                                        "index",     "gomod", "gocache"};
     StrList names;
     if (!list(x, ".", &names))
         return false;
@@ -540,7 +541,8 @@ static bool take_all(Inventory *x)
            add_snapshots(x) && add_blobs(x) &&
            each(x, "SELECT p.blob, p.diff_id FROM packed p", packed_row) &&
            add_dirs(x, "mounts", "exec.cachemount") && add_dirs(x, "git", "source.git") &&
-           add_dirs(x, "index", "source.local") &&
+           add_dirs(x, "index", "source.local") && add_dirs(x, "gomod", "go.module") &&
+           add_dirs(x, "gocache", "go.buildcache") &&
            each(x,
                 "SELECT u.name, " USE_COLUMNS
                 " FROM use u WHERE substr(u.name, 1, 1) IN ('b', 'd')",
