@@ -42,6 +42,7 @@ static const OptRow ROWS[] = {
     {"push", 0, OPT_BOOL, FIELD(push), NULL,
      "send the image to the registries of its names when it is built"},
     REMOTE_ROWS(BuildOpts),
+    GO_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
@@ -168,7 +169,7 @@ static bool check_options(Build *b, const StrList *operands)
                            b->opts->labels.v[i]);
     return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
            inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
-           ssh_read(b) && rights_read(b) &&
+           ssh_read(b) && rights_read(b) && go_check(&b->opts->go, b->e) &&
            shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
            limits_read(&b->opts->limits, &b->env.limits, b->e);
 }
@@ -292,7 +293,10 @@ static bool build(Build *b, const StrList *operands, uint64_t t0)
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
-    return solve(&b->env, solve_flags(b), &b->sol, b->e) && result_make(b) && result_report(b, t0);
+    go_begin(&b->opts->go, &b->env);
+    bool solved = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    go_over(&b->env);
+    return solved && result_make(b) && result_report(b, t0);
 }
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)

@@ -6,6 +6,7 @@
 #define CMD_BUILDRUN_H
 
 #include "cmd/cmd.h"
+#include "cmd/golang.h"
 #include "cmd/limits.h"
 #include "cmd/remote.h"
 #include "cmd/shape.h"
@@ -22,6 +23,7 @@ typedef struct BuildOpts {
     ShapeOpts shape;
     LimitOpts limits;
     RemoteOpts remote;
+    GoOpts go;
 } BuildOpts;
 
 /* A context by what it is given as. */

@@ -5,7 +5,7 @@
  * (steps_run). Keys chain on the *results* of their inputs, not on their keys: see
  * docs/cache-keys.md.
  *
- * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store.
+ * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store, go, gomod.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -13,6 +13,7 @@
 #include "base/event.h"
 #include "base/key.h"
 #include "context/context.h"
+#include "gomod/gomod.h"
 #include "plan/plan.h"
 #include "sandbox/sandbox.h"
 #include "source/source.h"
@@ -55,6 +56,7 @@ typedef struct StepsEnv {
     SandboxLimits limits; /* of each RUN; in no key */
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
+    Gomod *gomod;         /* modules for steps that run Go; NULL: they see to themselves */
     SandboxHost host;
     CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
     bool fast_owners;   /* see SandboxSpec */

@@ -15,7 +15,7 @@
  *   leases/<n>                                 what one process uses; held by it (keep.h)
  *   logs/                                      output of steps that failed
  *
- * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
+ * Used by: snapshot, source, gomod, steps, solve, export, cmd.  Uses: base, image.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
