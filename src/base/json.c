@@ -3,6 +3,8 @@
  */
 #include "base/json.h"
 
+#include <inttypes.h>
+
 enum { JSON_MAX = 4 << 20 }; /* the limit registries use for manifests */
 
 bool json_parse(const char *text, size_t len, json_t **ret, Err *e)
@@ -46,6 +48,53 @@ StrList json_strlist(Arena *a, const json_t *obj, const char *key)
     json_array_foreach(arr, i, item) if (json_is_string(item))
         strlist_add(a, &l, json_string_value(item));
     return l;
+}
+
+void json_quote(Buf *out, const char *text, size_t n)
+{
+    const char *s = text, *end = text + n;
+    buf_putc(out, '"');
+    while (s < end) {
+        const char *start = s;
+        uint32_t rune;
+        while (s < end && *s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\')
+            s++;
+        buf_add(out, start, (size_t)(s - start));
+        if (s == end)
+            break;
+        size_t size = utf8_rune_n(s, (size_t)(end - s), &rune);
+        if (*s == '"' || *s == '\\')
+            buf_printf(out, "\\%c", *s);
+        else if (*s == '\n')
+            buf_puts(out, "\\n");
+        else if (rune < 0x20 || (rune >= 0x7f && rune < 0xa0)) /* a terminal would obey it */
+            buf_printf(out, "\\u%04x", rune);
+        else if (size == 1)
+            buf_puts(out, "\xef\xbf\xbd");
+        else
+            buf_add(out, s, size);
+        s += size;
+    }
+    buf_putc(out, '"');
+}
+
+void json_put(Buf *out, const char *name, const char *text)
+{
+    if (!text)
+        return;
+    buf_printf(out, ",\"%s\":", name);
+    json_quote(out, text, strlen(text));
+}
+
+void json_put_number(Buf *out, const char *name, uint64_t value)
+{
+    buf_printf(out, ",\"%s\":%" PRIu64, name, value);
+}
+
+void json_put_seconds(Buf *out, const char *name, uint64_t ns)
+{
+    buf_printf(out, ",\"%s\":%" PRIu64 ".%06" PRIu64, name, ns / 1000000000u,
+               ns % 1000000000u / 1000u);
 }
 
 /* Length of the valid UTF-8 sequence at p, or 0. Source: RFC 3629, section 4. */

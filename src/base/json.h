@@ -23,6 +23,14 @@ NODISCARD bool json_parse(const char *text, size_t len, json_t **ret, Err *e);
 /* json_text - append the canonical text of `j` to `out`. */
 void json_text(const json_t *j, Buf *out);
 
+/* json_quote - append a JSON string of `n` bytes; what is not UTF-8 becomes U+FFFD. */
+void json_quote(Buf *out, const char *text, size_t n);
+/* json_put - append `,"name":"text"`, nothing for NULL; json_put_number - `,"name":value`. */
+void json_put(Buf *out, const char *name, const char *text);
+void json_put_number(Buf *out, const char *name, uint64_t value);
+/* json_put_seconds - `,"name":S.UUUUUU`. */
+void json_put_seconds(Buf *out, const char *name, uint64_t ns);
+
 /* json_str - the string at `key`, or NULL when absent or of another type; borrowed. */
 const char *json_str(const json_t *obj, const char *key);
 /* json_keep - a copy of the string at `key` in the arena; NULL when absent, empty or of another

@@ -27,7 +27,13 @@ void key_begin(KeyBuilder *k, const char *kind)
 void key_text(KeyBuilder *k, const char *name, const char *value)
 {
     field(k, name, value ? value : "", value ? strlen(value) : 0);
-    buf_printf(&k->text, "%s=%s\n", name, value ? value : "");
+    buf_printf(&k->text, "%s=", name);
+    for (const char *p = value ? value : ""; *p; p++)
+        if (*p == '\n' || *p == '\\')
+            buf_puts(&k->text, *p == '\n' ? "\\n" : "\\\\");
+        else
+            buf_putc(&k->text, *p);
+    buf_putc(&k->text, '\n');
 }
 
 void key_digest(KeyBuilder *k, const char *name, const Digest *d)

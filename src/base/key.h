@@ -3,7 +3,8 @@
  *
  * The encoding of one field is: u32 length of name, name, u64 length of value, value, all
  * little-endian; the first field is the kind of key with its format number. The text, one
- * "name=value" a line, is what `why` compares later; it is not hashed.
+ * "name=value" a line with `\n` and `\\` for line feeds and backslashes, is what `why` compares
+ * later; it is not hashed.
  */
 #ifndef BASE_KEY_H
 #define BASE_KEY_H

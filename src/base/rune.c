@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <locale.h>
 #include <pthread.h>
+#include <wchar.h>
 #include <wctype.h>
 
 static locale_t unicode;
@@ -18,11 +19,16 @@ static void load_unicode(void)
     unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
 }
 
-static bool in_class(uint32_t rune, int (*class)(wint_t, locale_t))
+static bool have_unicode(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, load_unicode);
-    return !unicode || class((wint_t)rune, unicode);
+    return unicode != NULL;
+}
+
+static bool in_class(uint32_t rune, int (*class)(wint_t, locale_t))
+{
+    return !have_unicode() || class((wint_t)rune, unicode);
 }
 
 bool rune_is_alnum(uint32_t rune)
@@ -45,6 +51,76 @@ bool rune_is_print(uint32_t rune)
         return rune >= 0x20 && rune < 0x7F;
     return !invisible(rune) && in_class(rune, iswprint_l);
 }
+
+unsigned rune_width(uint32_t rune)
+{
+    if (rune < 0x300)
+        return 1;
+    if (!have_unicode())
+        return rune < 0x1100 ? 1 : 2; /* too much shifts a line, too little breaks it */
+    locale_t before = uselocale(unicode);
+    int width = wcwidth((wchar_t)rune);
+    (void)uselocale(before);
+    return width < 0 ? 1 : (unsigned)width;
+}
+
+/* ---- text to be shown ---- */
+
+/*
+ * How many bytes the escape sequence takes that begins the text with an ESC. Its end may be
+ * missing. Source: ECMA-48, 5.3 and 5.4; xterm's ctlseqs for the strings.
+ */
+static size_t escape_len(const char *s, size_t n)
+{
+    size_t i = 2;
+    if (n < 2)
+        return n;
+    if (s[1] == '[') {
+        while (i < n && s[i] >= 0x20 && s[i] <= 0x3f)
+            i++;
+        return i < n && s[i] >= 0x40 && s[i] <= 0x7e ? i + 1 : i;
+    }
+    if (s[1] && strchr("]PX^_", s[1])) { /* up to BEL or ESC \\ */
+        while (i < n && s[i] != '\a' && s[i] != 0x1b)
+            i++;
+        return i < n && s[i] == '\a' ? i + 1 : i + 1 < n && s[i + 1] == '\\' ? i + 2 : i;
+    }
+    i = 1;
+    while (i < n && s[i] >= 0x20 && s[i] <= 0x2f)
+        i++;
+    return i < n && s[i] >= 0x30 && s[i] <= 0x7e ? i + 1 : i;
+}
+
+/* Control characters beyond ASCII are U+0080 to U+009F, or these as single bytes. */
+static bool high_control(const char *s, size_t size, uint32_t rune)
+{
+    return (size == 1 && (unsigned char)*s >= 0x80 && (unsigned char)*s < 0xA0) ||
+           (rune >= 0x80 && rune < 0xA0);
+}
+
+void buf_add_clean(Buf *b, const char *text, size_t n)
+{
+    const char *s = text, *end = text + n;
+    while (s < end) {
+        const char *start = s;
+        uint32_t rune;
+        while (s < end && ((unsigned char)*s >= 0x20 || *s == '\t') && (unsigned char)*s < 0x7f)
+            s++;
+        buf_add(b, start, (size_t)(s - start));
+        if (s == end)
+            break;
+        if (*s == 0x1b) {
+            s += escape_len(s, (size_t)(end - s));
+            continue;
+        }
+        size_t size = utf8_rune_n(s, (size_t)(end - s), &rune);
+        if ((unsigned char)*s >= 0x80 && !high_control(s, size, rune))
+            buf_add(b, s, size);
+        s += size;
+    }
+}
+
+/* ---- quoting ---- */
 
 static void quote_ascii(Buf *b, char c)
 {

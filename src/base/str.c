@@ -200,6 +200,35 @@ size_t utf8_rune(const char *s, uint32_t *ret_rune)
     return size;
 }
 
+size_t utf8_rune_n(const char *s, size_t n, uint32_t *ret_rune)
+{
+    char few[5] = {0};
+    if (n && (!*s || (unsigned char)*s < 0x80)) {
+        *ret_rune = (unsigned char)*s;
+        return 1;
+    }
+    memcpy(few, s, n < 4 ? n : 4);
+    return utf8_rune(few, ret_rune);
+}
+
+size_t utf8_cut(const char *s, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back < n; back++) {
+        unsigned char c = (unsigned char)s[n - back];
+        if (c < 0x80)
+            return n;
+        if (c >= 0xC0) /* it leads as many bytes as its upper bits say */
+            return back < (c >= 0xF0 ? 4u : c >= 0xE0 ? 3u : 2u) ? n - back : n;
+    }
+    return n;
+}
+
+size_t utf8_head(const char *s, size_t max)
+{
+    size_t n = strnlen(s, max + 1);
+    return n > max ? utf8_cut(s, max) : n;
+}
+
 static size_t env_find(const StrList *env, const char *name)
 {
     size_t len = strlen(name);

@@ -93,6 +93,12 @@ enum { RUNE_BAD = 0xFFFD };
  * at whatever ASCII byte the caller stops at: nothing behind one is read.
  */
 size_t utf8_rune(const char *s, uint32_t *ret_rune);
+/* utf8_rune_n - the same of `n` bytes that nothing ends; a NUL is a code point like others. */
+size_t utf8_rune_n(const char *s, size_t n, uint32_t *ret_rune);
+/* utf8_cut - the most bytes up to `n` that do not end inside a code point. */
+size_t utf8_cut(const char *s, size_t n);
+/* utf8_head - the bytes of a C string, or where it has more than `max`, of its beginning. */
+size_t utf8_head(const char *s, size_t max);
 
 /*
  * str_space - how many bytes the white space takes that `n` bytes begin with: one rune of it, or 0.

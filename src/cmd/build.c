@@ -3,6 +3,8 @@
  */
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
@@ -44,6 +46,13 @@ static const OptRow ROWS[] = {
     REMOTE_ROWS(BuildOpts),
     GO_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
+    {"no-cache-filter", 0, OPT_LIST, FIELD(no_cache_filter), "STAGE[,STAGE]",
+     "run every step of these stages"},
+    {"check-cache", 0, OPT_STRING, FIELD(check_cache), "N%",
+     "run so many of the steps that are reused again, and compare"},
+    {"why", 0, OPT_BOOL, FIELD(why), NULL,
+     "tell of each step that ran what differs from the last "
+     "time"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
      "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
     {"iidfile", 0, OPT_STRING, FIELD(iidfile), "PATH", "write the image ID to a file"},
@@ -58,7 +67,11 @@ static const OptRow ROWS[] = {
      "in mode single: full shows commands the owners of files, fast does not (default full)"},
     {"on-error", 0, OPT_STRING, FIELD(on_error), "stop|shell",
      "when a command fails: end (the default), or on a terminal first a shell where it failed"},
-    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE", "plain or quiet (default plain)"},
+    {"progress", 0, OPT_STRING, FIELD(progress), "STYLE",
+     "auto (tty on a terminal, else plain), tty, plain, quiet, none, json or rawjson (default: "
+     "BUILDKIT_PROGRESS, or auto)"},
+    {"trace", 0, OPT_STRING, FIELD(trace), "FILE",
+     "write where the time went, for chrome://tracing or Perfetto"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
     {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
     {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -70,7 +83,6 @@ static const OptRow ROWS[] = {
     {"compress", 0, OPT_REFUSED, 0, NULL, LATER},
     {"load", 0, OPT_REFUSED, 0, NULL, LATER},
     {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"no-cache-filter", 0, OPT_REFUSED, 0, NULL, LATER},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
     {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
     {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
@@ -78,6 +90,9 @@ static const OptRow ROWS[] = {
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
+static const OptTable PLAN_TABLE = {"lighter plan [OPTIONS OF BUILD] DIR|GIT|URL|-",
+                                    "tell which steps a build would reuse and which it would run",
+                                    ROWS, NELEM(ROWS), false};
 
 /* ---- options ---- */
 
@@ -138,19 +153,18 @@ static bool read_tags(Build *b)
 
 static bool check_options(Build *b, const StrList *operands)
 {
-    const char *progress = b->opts->progress ? b->opts->progress : "plain";
     Output ignored;
     if (operands->n != 1)
         return err_set(b->e, ERR_USAGE,
                        operands->n ? "takes one context, and got '%s' too"
                                    : "needs a context directory, as in 'lighter build .'",
                        operands->n ? operands->v[1] : "");
-    if (strcmp(progress, "plain") != 0 && strcmp(progress, "quiet") != 0 &&
-        strcmp(progress, "auto") != 0)
-        return err_set(b->e, ERR_USAGE, "--progress=%s: expected plain or quiet", progress);
     if (b->opts->on_error && strcmp(b->opts->on_error, "stop") != 0 &&
         strcmp(b->opts->on_error, "shell") != 0)
         return err_set(b->e, ERR_USAGE, "--on-error=%s: expected stop or shell", b->opts->on_error);
+    unsigned percent;
+    if (b->opts->check_cache && !recheck_parse(b, &percent))
+        return false;
     if (b->opts->iidfile && !*b->opts->iidfile)
         return err_set(b->e, ERR_USAGE, "--iidfile needs a path");
     for (size_t i = 0; i < b->opts->outputs.n; i++)
@@ -217,12 +231,19 @@ static bool open_store(Build *b)
     if (!cmd_store(b->arena, b->opts->isolation ? b->opts->isolation : "auto", &host, &b->store,
                    b->e))
         return false;
+    size_t lost = store_lost(b->store);
+    if (lost)
+        event_warning(&b->env.sink,
+                      "the machine stopped before %zu thing%s of the store were on the disk: "
+                      "dropped, and made again when needed",
+                      lost, lost == 1 ? "" : "s");
     b->env.store = b->store;
     b->env.host = host;
     b->env.entered = host.mode == MODE_ROOT || host.mode == MODE_CHROOT;
     if (host.mode == MODE_CHROOT)
         b->env.roots = copyroots_new();
     b->env.fast_owners = host.mode == MODE_SINGLE && owners && !strcmp(owners, "fast");
+    watch_store(b, store_dirfd(b->store));
     return true;
 }
 
@@ -246,17 +267,10 @@ static void keep_house(Build *b, bool built)
     str_size(gc.freed, freed, sizeof freed);
     str_size(gc.kept, kept, sizeof kept);
     if (gc.n)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = arena_printf(b->arena,
-                                                 "cache: %s of %zu records dropped, %s kept "
-                                                 "(--max-cache)",
-                                                 freed, gc.n, kept)});
+        event_note(&b->env.sink, "cache: %s of %zu records dropped, %s kept (--max-cache)", freed,
+                   gc.n, kept);
     if (!ok && built)
-        event_send(
-            &b->env.sink,
-            &(Event){.kind = EV_WARNING,
-                     .text = arena_printf(b->arena, "the cache was not kept small: %s", e.msg)});
+        event_warning(&b->env.sink, "the cache was not kept small: %s", e.msg);
 }
 
 static unsigned solve_flags(Build *b)
@@ -264,71 +278,122 @@ static unsigned solve_flags(Build *b)
     bool shell = b->opts->on_error && !strcmp(b->opts->on_error, "shell");
     bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     if (shell && !terminal)
-        event_send(&b->env.sink,
-                   &(Event){.kind = EV_NOTE,
-                            .text = "--on-error=shell: there is no terminal, so a failure ends the "
-                                    "build"});
+        event_note(&b->env.sink,
+                   "--on-error=shell: there is no terminal, so a failure ends the build");
     b->env.keep_failed = shell && terminal;
     return (b->opts->no_cache ? SOLVE_NO_CACHE : 0u) | (b->env.keep_failed ? SOLVE_SHELL : 0u);
 }
 
-static bool build(Build *b, const StrList *operands, uint64_t t0)
+/* Stages by name or number, several in one word too; what is no stage is told. */
+static void read_no_cache(Build *b)
+{
+    for (size_t i = 0; i < b->opts->no_cache_filter.n; i++) {
+        char *copy = arena_strdup(b->arena, b->opts->no_cache_filter.v[i]), *save = NULL;
+        for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+            bool known = false;
+            for (size_t k = 0; k < b->plan.nstep && !known; k++) {
+                const char *stage = b->plan.steps[k].stage;
+                size_t n = strcspn(stage, " ");
+                known = strlen(w) == n && !strncasecmp(w, stage, n);
+            }
+            strlist_add(b->arena, &b->env.no_cache, w);
+            if (!known)
+                event_send(&b->env.sink,
+                           &(Event){.kind = EV_WARNING,
+                                    .text = arena_printf(b->arena,
+                                                         "--no-cache-filter: no stage that is "
+                                                         "built is called '%s'",
+                                                         w)});
+        }
+    }
+}
+
+/* Read everything that says what is to be built. */
+static bool prepare(Build *b, const StrList *operands)
 {
     if (!check_options(b, operands) || !magic_args(b) ||
         !remote_new(&b->opts->remote, b->env.sink, &b->registry, b->e))
         return false;
+    b->watch.began = true;
     cancel_install(); /* what comes from elsewhere may be long in coming */
     if (inputs_need_store(b) && !open_store(b))
         return false;
-    if (!inputs_read(b) || !open_store(b))
+    uint64_t at = clock_ns();
+    if (!inputs_read(b))
         return false;
+    event_span(&b->env.sink, 0, "read the Dockerfile", at);
+    at = clock_ns();
+    if (!open_store(b))
+        return false;
+    event_span(&b->env.sink, 0, "open the store", at);
     b->env.plan = &b->plan;
     b->env.file = &b->file;
+    at = clock_ns();
     if (!inputs_plan(b) || !read_epoch(b) ||
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
-    if (b->opts->push && !result_may_push(b))
+    read_no_cache(b);
+    event_span(&b->env.sink, 0, "resolve and plan", at);
+    return true;
+}
+
+static bool build(Build *b, const StrList *operands)
+{
+    if (!prepare(b, operands) || (b->opts->push && !result_may_push(b)))
         return false;
     event_send(
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
+    uint64_t at = clock_ns();
     go_begin(&b->opts->go, &b->env);
-    bool solved = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
     go_over(&b->env);
-    return solved && result_make(b) && result_report(b, t0);
+    event_span(&b->env.sink, 0, "solve", at);
+    return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b);
 }
 
-static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, bool dry,
+                      int *ret_code, Err *e)
 {
-    const BuildOpts *o = opts;
-    uint64_t t0 = clock_ns();
-    bool quiet = o->quiet || (o->progress && !strcmp(o->progress, "quiet"));
-    scoped(ui) Ui *ui = ui_new(quiet ? UI_QUIET : UI_PLAIN);
-    Build b = {.arena = a, .opts = o, .ui = ui, .e = e};
-    b.env.sink = ui_sink(ui);
-    bool ok = build(&b, operands, t0);
+    Build b = {.arena = a, .opts = o, .dry = dry, .e = e};
+    if (!watch_begin(&b))
+        return false;
+    bool ok = dry ? prepare(&b, operands) && explain_plan(&b) : build(&b, operands);
+    uint64_t at = clock_ns();
+    watch_result(&b, ok);
     if (b.store) {
         inputs_save(&b);
-        keep_house(&b, ok);
+        keep_house(&b, ok && !dry);
     }
-    if (ok && quiet) {
-        char id[DIGEST_TEXT_SIZE];
-        digest_text(&b.id, id);
-        printf("%s\n", id);
-    }
+    event_span(&b.env.sink, 0, "keep house", at);
+    watch_end(&b, ok);
+    at = clock_ns();
     solution_done(&b.sol);
     inputs_done(&b);
     ssh_done(&b);
     registry_done(b.registry);
     copyroots_done(b.env.roots);
     store_done(b.store);
+    event_span(&b.env.sink, 0, "clean up", at);
+    bool traced = watch_close(&b);
     if (b.stopped_waiting) { /* nothing was begun: end as a program that handles no signal does */
         (void)signal(cancel_signal(), SIG_DFL);
         (void)raise(cancel_signal());
     }
-    *ret_code = 0;
-    return ok;
+    *ret_code = watch_code(&b, ok);
+    return (ok && traced) || watch_told(&b);
 }
 
-const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run};
+static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+{
+    return carry_out(a, opts, operands, false, ret_code, e);
+}
+
+static bool run_dry(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+{
+    return carry_out(a, opts, operands, true, ret_code, e);
+}
+
+const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run, NULL};
+const Cmd CMD_PLAN = {"plan", &PLAN_TABLE, sizeof(BuildOpts), run_dry, NULL};

@@ -5,6 +5,8 @@
 #ifndef CMD_BUILDRUN_H
 #define CMD_BUILDRUN_H
 
+#include <stdatomic.h>
+
 #include "cmd/cmd.h"
 #include "cmd/golang.h"
 #include "cmd/limits.h"
@@ -12,14 +14,15 @@
 #include "cmd/shape.h"
 #include "context/context.h"
 #include "export/export.h"
+#include "history/history.h"
 #include "solve/solve.h"
 #include "ui/ui.h"
 
 typedef struct BuildOpts {
-    const char *file, *target, *progress, *iidfile, *epoch, *isolation, *max_cache, *network,
-        *owners, *on_error;
-    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow;
-    bool no_cache, quiet, ignore_syntax, pull, push;
+    const char *file, *target, *progress, *trace, *iidfile, *epoch, *isolation, *max_cache,
+        *network, *owners, *on_error, *check_cache;
+    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow, no_cache_filter;
+    bool why, no_cache, quiet, ignore_syntax, pull, push;
     ShapeOpts shape;
     LimitOpts limits;
     RemoteOpts remote;
@@ -44,12 +47,27 @@ typedef struct Input {
     const char *index; /* where the store keeps what is known of them */
 } Input;
 
+/* Who hears what happens in a build; of cmd/watch.c. */
+typedef struct Watch {
+    uint64_t t0; /* clock_ns() when it began */
+    UiOpts opts;
+    Ui *ui;
+    EventFan fan;
+    atomic_size_t count[NSTEP_HOW]; /* of steps that ended so */
+    bool began;                     /* the command line is right: what fails now is a build */
+    HistoryLimits limits;
+    int storefd;           /* borrowed */
+    HistoryBuild *history; /* NULL: no record is written */
+    Trace *trace;          /* NULL: none is wanted */
+} Watch;
+
 typedef struct Build {
     Arena *arena;
     const BuildOpts *opts;
+    bool dry; /* `lighter plan`: nothing is built or recorded */
     Store *store;
     Registry *registry;
-    Ui *ui;
+    Watch watch;
     Input main;
     Input *named; /* --build-context, in their order */
     PlanContext *contexts;
@@ -108,6 +126,15 @@ typedef struct Output {
     ExportForm form;
 } Output;
 
+/* explain_plan - print what a build would reuse and run. */
+NODISCARD bool explain_plan(Build *b);
+/* recheck_parse - the N of --check-cache=N%; recheck - do it. Fails with ERR_CHECK when a step is
+ * not reproducible. */
+NODISCARD bool recheck_parse(Build *b, unsigned *ret);
+NODISCARD bool recheck(Build *b);
+/* explain_tell - keep why the steps of a solution ran for `lighter why`, and tell it with --why. */
+NODISCARD bool explain_tell(Build *b);
+
 NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
 /* result_make - the image of a solved build, kept and tagged. */
 NODISCARD bool result_make(Build *b);
@@ -115,6 +142,21 @@ NODISCARD bool result_make(Build *b);
  * built. */
 NODISCARD bool result_may_push(Build *b);
 /* result_report - what is wrong with the image's programs; outputs; the summary. */
-NODISCARD bool result_report(Build *b, uint64_t t0);
+NODISCARD bool result_report(Build *b);
+
+/* watch_begin - choose a view and let it hear everything that is said. Fails with ERR_USAGE. */
+NODISCARD bool watch_begin(Build *b);
+/* watch_store - the store is open: a record of this build begins. */
+void watch_store(Build *b, int storefd);
+/* watch_result - the build is over, and its record with it; what follows is housekeeping. */
+void watch_result(Build *b, bool ok);
+/* watch_code - the exit code of a build that ended so. */
+int watch_code(const Build *b, bool ok);
+/* watch_end - tell all who watch that the build is over, and how; nothing is told after it. */
+void watch_end(Build *b, bool ok);
+/* watch_close - write the trace, last of all. Fails with ERR_USAGE. */
+NODISCARD bool watch_close(Build *b);
+/* watch_told - whether an error has been told in the view's own words, so that main need not. */
+bool watch_told(const Build *b);
 
 #endif

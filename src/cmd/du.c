@@ -81,6 +81,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     size_t n = 0;
     uint64_t total = 0, shared = 0, reclaimable = 0;
     int64_t now = (int64_t)time(NULL);
+    SpaceFold fold = {.n = 0};
     if (operands->n)
         return err_set(e, ERR_USAGE, "takes no argument, and got '%s'", operands->v[0]);
     if (o->format && strcmp(o->format, "json") != 0)
@@ -102,8 +103,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         else if (o->verbose)
             print_verbose(&v[i], now, &out);
         else
-            space_row(&v[i], now, &out);
+            space_row(&fold, &v[i], now, &out);
     }
+    if (!o->format && !o->verbose)
+        space_rows_end(&fold, now, &out);
     if (!o->format) {
         print_sum("\nShared:", shared, &out);
         print_sum("Private:", total - shared, &out);

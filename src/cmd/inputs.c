@@ -275,7 +275,11 @@ static bool open_named(Build *b, size_t i)
 static bool parse_dockerfile(Build *b, const char *name)
 {
     unsigned flags = b->any_syntax ? DF_ANY_SYNTAX : 0;
-    return df_parse(b->arena, name, (Str){buf_str(&b->text), b->text.len}, flags, &b->file, b->e);
+    uint64_t at = clock_ns();
+    Str text = {buf_str(&b->text), b->text.len};
+    bool ok = df_parse(b->arena, name, text, flags, &b->file, b->e);
+    event_span(&b->env.sink, 0, "parse", at);
+    return ok;
 }
 
 /* A hint for who misnamed the Dockerfile of a directory. */
@@ -412,7 +416,7 @@ static StrList image_contexts(Build *b)
 static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
 {
     StrList contexts = image_contexts(b);
-    SourceOpts how = {&contexts, b->registry, b->opts->pull};
+    SourceOpts how = {&contexts, b->registry, b->opts->pull, b->env.sink};
     PlanBase *v = NULL;
     size_t n = 0;
     for (bool again = true; again;) {
@@ -503,10 +507,15 @@ bool inputs_plan(Build *b)
 {
     PlanBase *bases = NULL;
     size_t n = 0;
-    if (!resolve_bases(b, &bases, &n) ||
-        !plan_make(b->arena, &b->file, &b->plan_opts, bases, n, &b->plan, b->e) ||
+    uint64_t at = clock_ns();
+    if (!resolve_bases(b, &bases, &n))
+        return false;
+    event_span(&b->env.sink, 0, "resolve images", at);
+    at = clock_ns();
+    if (!plan_make(b->arena, &b->file, &b->plan_opts, bases, n, &b->plan, b->e) ||
         !tell_warnings(b))
         return false;
+    event_span(&b->env.sink, 0, "plan", at);
     if (b->main.kind == INPUT_DIR &&
         !context_open(b->arena, b->main.spec, b->dockerfile_path, &b->main.context, b->e))
         return false;
@@ -514,6 +523,9 @@ bool inputs_plan(Build *b)
         return false;
     b->env.context = b->main.context;
     b->env.bases = b->bases;
+    b->env.scope = arena_printf(
+        b->arena, "%s\n%s", b->main.context ? context_dir(b->main.context, b->arena) : b->main.spec,
+        b->file.name);
     return open_used(b);
 }
 

@@ -16,7 +16,9 @@ typedef struct PruneOpts {
 #define FIELD(f) offsetof(PruneOpts, f)
 static const OptRow ROWS[] = {
     {"all", 'a', OPT_BOOL, FIELD(all), NULL,
-     "also what images with a tag can have again: their unpacked layers, and all memos"},
+     "also what images with a tag can have again: their unpacked layers, all memos, and the "
+     "history "
+     "of builds"},
     {"filter", 0, OPT_LIST, FIELD(filters), "FILTER",
      "until=24h, id=, type=, description~=, inuse, shared, private, mutable; repeatable"},
     {"max-used-space", 0, OPT_STRING, FIELD(max_used), "SIZE",
@@ -97,19 +99,20 @@ static bool choose(Prune *p, Arena *a)
     bool limited;
     int64_t now = (int64_t)time(NULL);
     for (size_t i = 0; i < p->n; i++)
-        if (p->v[i].name[0] != '.' && !p->v[i].shared)
+        if (p->v[i].name[0] != '.' && !p->v[i].shared && !p->v[i].history)
             total += p->v[i].size;
     if (!keep_bytes(p, total, &keep, &limited))
         return false;
     p->out = NEW_N(a, const StoreItem *, p->n + 1);
     for (size_t i = 0; i < p->n; i++) {
         const StoreItem *it = &p->v[i];
-        if (!store_item_idle(it, p->o->all) || !filter_match(&p->filter, it, now))
+        bool wanted = p->o->all || (it->history && filter_names(&p->filter, "type", it->type));
+        if (!store_item_idle(it, wanted) || !filter_match(&p->filter, it, now))
             continue;
         if (limited && total <= keep)
             break;
-        if (limited && !it->size)
-            continue; /* it makes no room */
+        if (limited && (!it->size || it->history))
+            continue; /* it makes no room for what is limited */
         p->out[p->nout++] = it;
         if (!it->shared)
             total -= it->size;
@@ -125,6 +128,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     scoped(buf) Buf out = BUF_INIT;
     char size[32];
     uint64_t freed = 0, nmemo = 0;
+    SpaceFold fold = {.n = 0};
     int64_t now = (int64_t)time(NULL);
     if (operands->n)
         return err_set(e, ERR_USAGE, "takes no argument, and got '%s'", operands->v[0]);
@@ -145,9 +149,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     for (size_t i = 0; i < p.nout; i++) {
         if (!gone[i])
             continue;
-        space_row(p.out[i], now, &out);
+        space_row(&fold, p.out[i], now, &out);
         freed += p.out[i]->size;
     }
+    space_rows_end(&fold, now, &out);
     str_size(freed, size, sizeof size);
     buf_printf(&out, "%s %s (%llu bytes)\n", p.o->dry_run ? "Would free:" : "Total:", size,
                (unsigned long long)freed);

@@ -72,7 +72,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         return err_set(e, ERR_USAGE, "needs an image");
     if (o->remote.offline)
         return err_set(e, ERR_USAGE, "--offline: there is nothing to pull from");
-    scoped(ui) Ui *ui = ui_new(o->quiet ? UI_QUIET : UI_PLAIN);
+    scoped(ui) Ui *ui = ui_lines(o->quiet);
     if ((o->platform && !image_platform_parse(a, o->platform, &platform, e)) ||
         !remote_new(&o->remote, ui_sink(ui), &r, e) || !cmd_store(a, NULL, NULL, &s, e))
         return false;

@@ -93,7 +93,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         return err_set(e, ERR_USAGE, "needs an image");
     if (o->remote.offline)
         return err_set(e, ERR_USAGE, "--offline: there is nobody to push to");
-    scoped(ui) Ui *ui = ui_new(o->quiet ? UI_QUIET : UI_PLAIN);
+    scoped(ui) Ui *ui = ui_lines(o->quiet);
     if (!destinations(a, operands, &names, e) || !remote_new(&o->remote, ui_sink(ui), &r, e) ||
         !cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e) ||
         !cmd_find(s, a, operands->v[0], &id, e))

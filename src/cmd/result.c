@@ -121,8 +121,11 @@ static void fill_history(Build *b)
 bool result_make(Build *b)
 {
     const StepResult *r = result(b);
+    uint64_t at = clock_ns();
     if (!collect_layers(b))
         return false;
+    event_span(&b->env.sink, 0, "digests of layers", at);
+    at = clock_ns();
     b->config = image_config_clone(b->arena, &b->plan.config);
     fill_history(b);
     for (size_t i = 0; i < r->nlayer; i++)
@@ -134,6 +137,7 @@ bool result_make(Build *b)
     for (size_t i = 0; i < b->names.n; i++)
         if (!store_tag(b->store, b->names.v[i], &b->id, b->e))
             return false;
+    event_span(&b->env.sink, 0, "keep the image", at);
     return true;
 }
 
@@ -237,13 +241,13 @@ static bool write_outputs(Build *b)
     return true;
 }
 
-static void summary(Build *b, uint64_t t0)
+static void summary(Build *b)
 {
     scoped(buf) Buf line = BUF_INIT;
     char id[DIGEST_TEXT_SIZE], size[32], took[32];
     digest_text(&b->id, id);
     str_size(b->size, size, sizeof size);
-    ui_seconds(clock_ns() - t0, took);
+    ui_seconds(clock_ns() - b->watch.t0, took);
     buf_printf(&line, "built %.19s", id);
     for (size_t i = 0; i < b->names.n; i++) {
         ImageRef ref;
@@ -253,7 +257,7 @@ static void summary(Build *b, uint64_t t0)
     }
     buf_printf(&line, ": %s in %zu layers; %zu of %zu steps reused, %zu run; %s", size, b->nlayer,
                b->sol.nhit, b->sol.nstep, b->sol.nrun, took);
-    event_send(&b->env.sink, &(Event){.kind = EV_NOTE, .text = line.ptr});
+    event_send(&b->env.sink, &(Event){.kind = EV_RESULT, .text = line.ptr});
 }
 
 bool result_may_push(Build *b)
@@ -272,7 +276,19 @@ static bool push(Build *b)
                                  err_wrap(b->e, "--push"));
 }
 
-bool result_report(Build *b, uint64_t t0)
+bool result_report(Build *b)
 {
-    return report_problems(b) && write_outputs(b) && push(b) && (summary(b, t0), true);
+    static const struct {
+        bool (*run)(Build *b);
+        const char *name;
+    } PARTS[] = {
+        {report_problems, "look at programs"}, {write_outputs, "write outputs"}, {push, "push"}};
+    for (size_t i = 0; i < NELEM(PARTS); i++) {
+        uint64_t at = clock_ns();
+        if (!PARTS[i].run(b))
+            return false;
+        event_span(&b->env.sink, 0, PARTS[i].name, at);
+    }
+    summary(b);
+    return true;
 }

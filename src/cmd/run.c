@@ -346,7 +346,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     SandboxSpec spec;
     SandboxLimits limits;
     scoped(registry) Registry *r = NULL;
-    scoped(ui) Ui *ui = ui_new(UI_PLAIN);
+    scoped(ui) Ui *ui = ui_lines(false);
     char dir[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     if (!operands->n)

@@ -46,7 +46,7 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
     const SaveOpts *o = opts;
     scoped(store) Store *s = NULL;
     scoped(registry) Registry *r = NULL;
-    scoped(ui) Ui *ui = ui_new(UI_PLAIN);
+    scoped(ui) Ui *ui = ui_lines(false);
     Err ignored = ERR_INIT;
     SandboxHost host;
     const char *format = o->format ? o->format : "oci-archive";

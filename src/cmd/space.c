@@ -257,6 +257,15 @@ bool filter_match(const SpaceFilter *f, const StoreItem *it, int64_t now)
     return true;
 }
 
+bool filter_names(const SpaceFilter *f, const char *key, const char *value)
+{
+    for (size_t i = 0; i < f->n; i++)
+        if (f->v[i].how == TEST_EQ && f->v[i].value && !strcmp(f->v[i].key, key) &&
+            !strcmp(f->v[i].value, value))
+            return true;
+    return false;
+}
+
 /* ---- rows ---- */
 
 bool space_items(Arena *a, const char *isolation, Store **ret_store, StoreItem **ret, size_t *ret_n,
@@ -275,7 +284,7 @@ void space_head(Buf *out)
                "LAST USED", "DESCRIPTION");
 }
 
-void space_row(const StoreItem *it, int64_t now, Buf *out)
+static void put_row(const StoreItem *it, int64_t now, Buf *out)
 {
     char size[32], age[40];
     str_size(it->size, size, sizeof size);
@@ -287,4 +296,33 @@ void space_row(const StoreItem *it, int64_t now, Buf *out)
                                              : 0,
                it->mutable ? "*" : "", it->type, store_item_idle(it, false) ? "true" : "false",
                size, age, it->what);
+}
+
+void space_row(SpaceFold *f, const StoreItem *it, int64_t now, Buf *out)
+{
+    if (!it->history) {
+        put_row(it, now, out);
+        return;
+    }
+    f->n++;
+    f->nbuild += str_starts(it->id, "builds/");
+    f->size += it->size;
+    f->used = it->used > f->used ? it->used : f->used;
+}
+
+void space_rows_end(const SpaceFold *f, int64_t now, Buf *out)
+{
+    char what[96];
+    StoreItem all = {.id = "history",
+                     .name = "history",
+                     .type = "log",
+                     .what = what,
+                     .size = f->size,
+                     .used = f->used,
+                     .history = true};
+    if (!f->n)
+        return;
+    (void)snprintf(what, sizeof what, "%zu files with records of builds, %zu logs of steps",
+                   f->nbuild, f->n - f->nbuild);
+    put_row(&all, now, out);
 }

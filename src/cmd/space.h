@@ -51,14 +51,25 @@ static inline void scoped_space_filter_done(SpaceFilter *f)
     filter_done(f);
 }
 bool filter_match(const SpaceFilter *f, const StoreItem *it, int64_t now);
+/* filter_names - whether a condition asks for just this value: type=log. */
+bool filter_names(const SpaceFilter *f, const char *key, const char *value);
 
 /* space_items - open the store, enter its namespaces and list everything, measured. */
 NODISCARD bool space_items(Arena *a, const char *isolation, Store **ret_store, StoreItem **ret,
                            size_t *ret_n, Err *e);
 
-/* space_row - an item as a line of a table; space_head - the line above. */
+/* History in a table: its many small files are one row. */
+typedef struct SpaceFold {
+    size_t n, nbuild;
+    uint64_t size;
+    int64_t used;
+} SpaceFold;
+
+/* space_row - an item as a line of a table; space_head - the line above, space_rows_end - the last
+ * one. */
 void space_head(Buf *out);
-void space_row(const StoreItem *it, int64_t now, Buf *out);
+void space_row(SpaceFold *f, const StoreItem *it, int64_t now, Buf *out);
+void space_rows_end(const SpaceFold *f, int64_t now, Buf *out);
 /* space_age - "3 hours ago". */
 void space_age(int64_t when, int64_t now, char *out, size_t cap);
 

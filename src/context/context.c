@@ -30,6 +30,7 @@ static bool read_ignore(Arena *a, Context *c, int fd, const char *name, Err *e)
     if (!fs_read_all(fd, IGNORE_MAX_SIZE, &text, e))
         return err_wrap(e, "%s", name);
     c->ignore_name = arena_strdup(a, name);
+    c->ignore_text = (Str){arena_strndup(a, buf_str(&text), text.len), text.len};
     return ignore_parse(a, (Str){buf_str(&text), text.len}, c->ignore_name, &c->ignore, e);
 }
 
@@ -129,6 +130,11 @@ char *context_dir(const Context *c, Arena *a)
 const char *context_ignore_name(const Context *c)
 {
     return c->ignore_name ? c->ignore_name : "";
+}
+
+Str context_ignore_text(const Context *c)
+{
+    return c->ignore_text;
 }
 
 const View *context_view(const Context *c)

@@ -45,6 +45,8 @@ void context_done(Context *c);
  * - its ignore file's name, "" when it has none. */
 char *context_dir(const Context *c, Arena *a);
 const char *context_ignore_name(const Context *c);
+/* context_ignore_text - the ignore file's bytes; borrowed. */
+Str context_ignore_text(const Context *c);
 static inline void scoped_context_done(Context **c)
 {
     context_done(*c);

@@ -13,8 +13,9 @@ struct Context {
     int dirfd;
     const char *dir;
     const char *ignore_name; /* as messages call it */
-    Ignore *ignore;          /* NULL when there is none */
-    Dirs *dirs;              /* of `ignore` */
+    Str ignore_text;
+    Ignore *ignore; /* NULL when there is none */
+    Dirs *dirs;     /* of `ignore` */
     View view;
     Known known;
 };

@@ -13,7 +13,7 @@
 #include "gomod/inside.h"
 #include "net/net.h"
 
-enum { ERROR_TEXT_MAX = 64 << 10, BLOCK = 256 << 10 };
+enum { ERROR_TEXT_MAX = 64 << 10, BLOCK = 32 << 10 };
 
 void got_done(Got *g)
 {

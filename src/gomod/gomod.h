@@ -54,8 +54,9 @@ void gomod_free(Gomod *g);
 void gomod_learn(Gomod *g, const char *name, Str gosum, Str gomod);
 
 /*
- * gomod_prefetch - begin to fetch what was learned, GOMOD_WIDTH at a time, in threads of its own;
- * the namespaces are entered. `settings` are those of the first step that will want it; borrowed.
+ * gomod_prefetch - begin to fetch what was learned, up to GOMOD_WIDTH at a time, in threads of its
+ * own; the namespaces are entered. `settings` are those of the first step that will want it;
+ * borrowed.
  */
 enum { GOMOD_WIDTH = 32 };
 void gomod_prefetch(Gomod *g, const GoSettings *settings);

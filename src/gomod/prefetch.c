@@ -174,7 +174,9 @@ void gomod_prefetch(Gomod *g, const GoSettings *settings)
         view_complete(g);
         return;
     }
-    size_t n = g->offline ? 0 : g->nwanted < GOMOD_WIDTH ? g->nwanted : GOMOD_WIDTH;
+    /* A connection with TLS has a megabyte of certificates: one has to be worth two files. */
+    size_t n = g->offline ? 0 : (g->nwanted + 1) / 2;
+    n = n < GOMOD_WIDTH ? n : GOMOD_WIDTH;
     pthread_mutex_lock(&g->lock);
     for (size_t i = 0; i < n; i++)
         if (pthread_create(&g->pre.threads[g->pre.nthread], NULL, prefetch_main, g) == 0) {

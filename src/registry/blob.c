@@ -12,6 +12,7 @@
 #include "registry/client.h"
 
 enum {
+    TELL_NS = 100000000,
     BLOCK = 64 << 10,
     RETRIES = NET_ATTEMPTS,
     BIG = 16 << 20,      /* bytes whose download is announced */
@@ -42,8 +43,8 @@ struct RegistryBlob {
     unsigned failures; /* since there was progress */
     BlobWriter writer;
     bool writing, over, corrupt;
-    Err failed; /* why reading ended before its time */
-    uint64_t began;
+    Err failed;           /* why reading ended before its time */
+    uint64_t began, told; /* when the sink was told last how far it is */
 };
 
 /* ---- where ---- */
@@ -183,6 +184,24 @@ static void tell_begin(RegistryBlob *b, const Place *p)
         client_note(b->r, "fetching %.19s  %s from %s", b->text, size, p->ep.host);
 }
 
+static void tell(RegistryBlob *b, EventKind kind)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "fetching %.19s", b->text);
+    event_send(&b->r->opts.sink,
+               &(Event){.kind = kind, .text = text, .done = b->at, .total = b->size});
+}
+
+/* How far it is, ten times a second. */
+static void tell_progress(RegistryBlob *b)
+{
+    uint64_t now = clock_ns();
+    if (now - b->told < TELL_NS)
+        return;
+    b->told = now;
+    tell(b, EV_TASK);
+}
+
 /* Have an answer whose bytes go on at b->at. */
 static bool connect_blob(RegistryBlob *b, Err *e)
 {
@@ -250,6 +269,8 @@ void registry_blob_close(RegistryBlob *b)
     answer_close(&b->answer);
     if (b->writing)
         blob_abort(&b->writer);
+    if (b->told)
+        tell(b, EV_TASK_DONE);
     arena_done(&b->arena);
     free(b);
 }
@@ -323,6 +344,7 @@ static bool read_blob(RegistryBlob *b, void *buf, size_t cap, size_t *ret_n, Err
             if (b->at - b->mark >= PROGRESS)
                 b->failures = 0;
             *ret_n = n;
+            tell_progress(b);
             return blob_write(&b->writer, buf, n, e);
         }
         if (ok)

@@ -101,6 +101,13 @@ NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, S
 NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
                              unsigned nthread, LayerFacts *ret, Err *e);
 
+/*
+ * snapshot_compare - what differs between two snapshots, times aside: a line for each of the first
+ * few files, in the arena. The namespaces must be entered. Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_compare(Store *s, Arena *a, SnapshotId one, SnapshotId two, StrList *ret,
+                                Err *e);
+
 /* ---- writing a snapshot without a mount ---- */
 
 /* A directory whose time is set when the snapshot is finished. */

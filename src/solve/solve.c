@@ -4,10 +4,12 @@
 #include "solve/solve.h"
 
 #include <pthread.h>
+#include <strings.h>
 
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "base/pool.h"
+#include "solve/why.h"
 
 /* A step on its way through the pool. */
 typedef struct StepJob {
@@ -16,7 +18,7 @@ typedef struct StepJob {
     uint32_t step;
     bool ok, hit;
     Err err;
-    uint64_t ns;
+    uint64_t at_ns, ns; /* when it was taken up, and how long it took */
 } StepJob;
 
 /* A key that is being run in this build, or was. */
@@ -47,11 +49,28 @@ static const PlanStep *step_at(const Solver *s, size_t i)
     return &s->env->plan->steps[i];
 }
 
-static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_t ns)
+/* When the step ran that led to this result; 0: nobody did. */
+static int64_t created(const Solver *s, size_t i)
 {
-    const PlanStep *p = step_at(s, i);
-    event_send(&s->env->sink,
-               &(Event){.kind = kind, .stage = p->stage, .title = p->title, .how = how, .ns = ns});
+    const StepWork *w = &s->sol.works[i];
+    const StepResult *r = &s->sol.results[i];
+    if (w->created || !r->nlayer || step_at(s, i)->kind == STEP_FROM)
+        return w->created;
+    return r->layers[r->nlayer - 1].created;
+}
+
+static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_t at_ns,
+                 uint64_t ns)
+{
+    Event ev = steps_event(&s->sol.works[i], kind);
+    ev.how = how;
+    ev.at_ns = at_ns;
+    ev.ns = ns;
+    if (kind == EV_STEP_DONE)
+        ev.created = created(s, i);
+    if (how == HOW_SKIPPED || (how == HOW_CANCELLED && !ev.created))
+        ev.key = NULL; /* what it would have been is not known */
+    event_send(&s->env->sink, &ev);
 }
 
 static void bind_inputs(Solver *s, size_t i)
@@ -73,6 +92,18 @@ static bool inputs_done(const Solver *s, size_t i)
     return true;
 }
 
+/* Whether a step is to run whatever the records say. */
+static bool runs_anyway(const Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    const StrList *l = &s->env->no_cache;
+    size_t n = strcspn(p->stage, " ");
+    bool named = s->flags & SOLVE_NO_CACHE;
+    for (size_t k = 0; k < l->n && !named; k++)
+        named = strlen(l->v[k]) == n && !strncasecmp(l->v[k], p->stage, n);
+    return named;
+}
+
 /* Find the result of a step whose inputs are known. *ret_hit is false when it must run. */
 static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
 {
@@ -89,7 +120,7 @@ static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
         return false;
     if (!known)
         return true;
-    if (s->flags & SOLVE_NO_CACHE)
+    if (runs_anyway(s, i))
         return true;
     if (!store_record_get(s->env->store, &w->key, &rec, ret_hit, e))
         return false;
@@ -98,7 +129,7 @@ static bool look_up(Solver *s, size_t i, StepResult *ret, bool *ret_hit, Err *e)
     return true;
 }
 
-static void finish(Solver *s, size_t i, StepHow how, uint64_t ns)
+static void finish(Solver *s, size_t i, StepHow how, uint64_t at_ns, uint64_t ns)
 {
     s->state[i] = STATE_DONE;
     s->sol.how[i] = how;
@@ -106,7 +137,7 @@ static void finish(Solver *s, size_t i, StepHow how, uint64_t ns)
         s->sol.nhit++;
     else
         s->sol.nrun++;
-    tell(s, i, EV_STEP_DONE, how, ns);
+    tell(s, i, EV_STEP_DONE, how, at_ns, ns);
 }
 
 /* The first pass: everything that records answer, without entering anything. */
@@ -119,7 +150,7 @@ static bool probe(Solver *s, bool *ret_all)
         if (inputs_done(s, i) && !look_up(s, i, &s->sol.results[i], &hit, s->e))
             return false;
         if (hit)
-            finish(s, i, HOW_HIT, 0);
+            finish(s, i, HOW_HIT, 0, 0);
         else
             *ret_all = false;
     }
@@ -166,10 +197,44 @@ static void land(Solver *s, size_t flight, bool ok, const StepResult *r)
     pthread_mutex_unlock(&s->lock);
 }
 
+static void tell_wait(const Solver *s, size_t step, const char *text)
+{
+    Event ev = steps_event(&s->sol.works[step], EV_STEP_WAIT);
+    ev.text = text;
+    event_send(&s->env->sink, &ev);
+}
+
+/*
+ * Be the one process that runs the step; another may have run it while we came here. If it failed
+ * or was ended, we run it ourselves.
+ */
+static bool take_turn(Solver *s, StepJob *j, StoreTurn *turn, StepResult *result)
+{
+    StepWork *w = &s->sol.works[j->step];
+    StoreRecord rec;
+    bool taken;
+    if (runs_anyway(s, j->step))
+        return true;
+    if (!store_take_turn(s->env->store, &w->key, false, turn, &taken, &j->err))
+        return false;
+    if (!taken) {
+        tell_wait(s, j->step, "waits for another build that runs it");
+        if (!store_take_turn(s->env->store, &w->key, true, turn, &taken, &j->err))
+            return false;
+        tell_wait(s, j->step, NULL);
+    }
+    if (!store_record_get(s->env->store, &w->key, &rec, &j->hit, &j->err))
+        return false;
+    if (j->hit)
+        *result = steps_from_record(w, &rec);
+    return true;
+}
+
 /* Run a step that no record answers, unless an equal one runs or ran in this build. */
 static void run_step(Solver *s, StepJob *j, StepResult *result)
 {
     StepWork *w = &s->sol.works[j->step];
+    StoreTurn turn = {.fd = -1};
     StoreRecord record;
     size_t flight;
     if (!take_flight(s, &w->key, &flight, &record)) {
@@ -177,8 +242,12 @@ static void run_step(Solver *s, StepJob *j, StepResult *result)
         j->hit = true;
         return;
     }
-    tell(s, j->step, EV_STEP_START, HOW_RAN, 0);
-    j->ok = steps_run(w, result, &j->err);
+    j->ok = take_turn(s, j, &turn, result);
+    if (j->ok && !j->hit) {
+        tell(s, j->step, EV_STEP_START, HOW_RAN, clock_ns(), 0);
+        j->ok = steps_run(w, result, &j->err);
+    }
+    store_end_turn(&turn);
     land(s, flight, j->ok, result);
 }
 
@@ -187,15 +256,21 @@ static void run_job(Job *job)
     StepJob *j = (StepJob *)job;
     Solver *s = j->solver;
     StepResult *result = &s->sol.results[j->step];
-    uint64_t t0 = clock_ns();
+    j->at_ns = clock_ns();
     if (cancel_wanted()) {
         err_set(&j->err, ERR_STEP, "cancelled");
         return;
     }
     j->ok = look_up(s, j->step, result, &j->hit, &j->err);
+    event_span(&s->env->sink, j->step + 1, "look up", j->at_ns);
     if (j->ok && !j->hit)
         run_step(s, j, result);
-    j->ns = clock_ns() - t0;
+    j->ns = clock_ns() - j->at_ns;
+    Event ev = steps_event(&s->sol.works[j->step], EV_SPAN);
+    ev.how = !j->ok ? HOW_FAILED : j->hit ? HOW_HIT : HOW_RAN;
+    ev.at_ns = j->at_ns;
+    ev.ns = j->ns;
+    event_send(&s->env->sink, &ev);
 }
 
 static void start(Solver *s, Pool *pool, size_t i)
@@ -245,7 +320,7 @@ static void tell_rest(Solver *s)
 {
     for (size_t i = 0; i < s->sol.nstep; i++)
         if (s->state[i] == STATE_WAITING)
-            tell(s, i, EV_STEP_DONE, HOW_SKIPPED, 0);
+            tell(s, i, EV_STEP_DONE, HOW_SKIPPED, 0, 0);
 }
 
 static bool run_missing(Solver *s)
@@ -263,14 +338,14 @@ static bool run_missing(Solver *s)
     start_ready(s, pool);
     for (StepJob *j; (j = (StepJob *)pool_next(pool));) {
         if (j->ok) {
-            finish(s, j->step, j->hit ? HOW_HIT : HOW_RAN, j->ns);
+            finish(s, j->step, j->hit ? HOW_HIT : HOW_RAN, j->at_ns, j->ns);
             if (ok)
                 unblock(s, pool, users, first, j->step);
             continue;
         }
         bool cancelled = !ok || cancel_signal();
         s->sol.how[j->step] = cancelled ? HOW_CANCELLED : HOW_FAILED;
-        tell(s, j->step, EV_STEP_DONE, cancelled ? HOW_CANCELLED : HOW_FAILED, j->ns);
+        tell(s, j->step, EV_STEP_DONE, s->sol.how[j->step], j->at_ns, j->ns);
         s->state[j->step] = STATE_RUNNING;
         if (ok) {
             *s->e = j->err;
@@ -294,15 +369,12 @@ static void open_shell(Solver *s)
     if (!w || cancel_signal())
         return;
     cancel_clear();
-    event_send(&s->env->sink, &(Event){.kind = EV_NOTE, .text = s->e->msg});
-    event_send(&s->env->sink,
-               &(Event){.kind = EV_NOTE,
-                        .text = "\na shell in this step's root; what is changed in it is dropped, "
-                                "and the build ends with it"});
+    event_send(&s->env->sink, &(Event){.kind = EV_PAUSE});
+    event_note(&s->env->sink, "%s", s->e->msg);
+    event_note(&s->env->sink, "\na shell in this step's root; what is changed in it is dropped, "
+                              "and the build ends with it");
     if (!steps_shell(w, &end, &why))
-        event_send(&s->env->sink,
-                   &(Event){.kind = EV_WARNING,
-                            .text = arena_printf(&s->sol.arena, "no shell: %s", why.msg)});
+        event_warning(&s->env->sink, "no shell: %s", why.msg);
     s->e->msg[strcspn(s->e->msg, "\n")] = 0; /* the rest has been said */
 }
 
@@ -314,29 +386,101 @@ static bool commands_missing(const Solver *s)
     return false;
 }
 
-bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
+static Solver new_solver(StepsEnv *env, unsigned flags, Err *e)
 {
     size_t n = env->plan->nstep;
-    bool all = false;
     Solver s = {.env = env, .flags = flags, .e = e};
     s.sol.nstep = n;
     s.sol.works = NEW_N(&s.sol.arena, StepWork, n + 1);
     s.sol.results = NEW_N(&s.sol.arena, StepResult, n + 1);
     s.sol.how = NEW_N(&s.sol.arena, StepHow, n + 1);
     s.state = NEW_N(&s.sol.arena, StepState, n + 1);
+    return s;
+}
+
+/* ---- a dry run ---- */
+
+/* Whether a step looks at files of a result that is not there. */
+static bool reads_missing(const Solver *s, size_t i, const bool *missing)
+{
+    const PlanStep *p = step_at(s, i);
+    for (uint32_t k = 1; k < p->ninput; k++)
+        if (missing[p->inputs[k]])
+            return true;
+    return false;
+}
+
+static bool predict_step(Solver *s, size_t i, bool *missing, Prediction *out)
+{
+    const PlanStep *p = step_at(s, i);
+    StepWork *w = &s->sol.works[i];
+    bool hit = false;
+    bind_inputs(s, i);
+    missing[i] = p->ninput && missing[p->inputs[0]];
+    out[i] = WILL_TELL;
+    if (!inputs_done(s, i) || reads_missing(s, i, missing))
+        return true;
+    if (!look_up(s, i, &s->sol.results[i], &hit, s->e))
+        return false;
+    out[i] = hit ? WILL_HIT : WILL_RUN;
+    missing[i] = missing[i] || !hit;
+    /* What follows a command that must run is not known; a copy's result is its key. */
+    if (!hit && p->kind == STEP_RUN)
+        return true;
+    if (!hit)
+        s->sol.results[i] = steps_from_record(w, &(StoreRecord){.result = w->key});
+    s->state[i] = STATE_DONE;
+    return true;
+}
+
+bool solve_predict(StepsEnv *env, unsigned flags, Arena *a, Prediction **ret, Err *e)
+{
+    Solver s = new_solver(env, flags, e);
+    bool *missing = NEW_N(a, bool, s.sol.nstep + 1);
+    Prediction *out = NEW_N(a, Prediction, s.sol.nstep + 1);
+    bool ok = env->entered || sandbox_enter(&env->host, e);
+    env->entered = env->entered || ok;
+    for (size_t i = 0; ok && i < s.sol.nstep; i++)
+        ok = predict_step(&s, i, missing, out);
+    solution_done(&s.sol);
+    *ret = out;
+    return ok;
+}
+
+/* ---- the real one ---- */
+
+/* Why steps ran is told when all have, and then they are the earlier ones. */
+static bool look_back(Solver *s)
+{
+    return !s->sol.nrun || !s->env->scope ||
+           (why_tell(s->env, &s->sol, s->e) && why_remember(s->env, &s->sol, s->e));
+}
+
+bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
+{
+    size_t n = env->plan->nstep;
+    bool all = false;
+    Solver s = new_solver(env, flags, e);
     s.nblocked = NEW_N(&s.sol.arena, uint32_t, n + 1);
     s.jobs = NEW_N(&s.sol.arena, StepJob, n + 1);
     s.flights = NEW_N(&s.sol.arena, Flight, n + 1);
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.landed, NULL);
 
+    uint64_t t0 = clock_ns();
     bool ok = probe(&s, &all);
+    event_span(&env->sink, 0, "look up", t0);
     if (ok && !all) {
+        t0 = clock_ns();
         ok = env->entered || (steps_log_in(env, e) && sandbox_enter(&env->host, e));
         env->entered = env->entered || ok;
         if (ok) {
             store_sweep(env->store);
-            ok = (!commands_missing(&s) || steps_prepare(env, &s.sol.arena, e)) && run_missing(&s);
+            ok = !commands_missing(&s) || steps_prepare(env, &s.sol.arena, e);
+            event_span(&env->sink, 0, "prepare to run", t0);
+            t0 = clock_ns();
+            ok = ok && run_missing(&s);
+            event_span(&env->sink, 0, "run steps", t0);
             if (!ok && flags & SOLVE_SHELL)
                 open_shell(&s);
             sandbox_stop();
@@ -344,6 +488,7 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
     }
     pthread_cond_destroy(&s.landed);
     pthread_mutex_destroy(&s.lock);
+    ok = ok && look_back(&s);
     if (ok)
         *ret = s.sol;
     else

@@ -14,7 +14,7 @@
 #include "steps/steps.h"
 
 typedef enum SolveFlags {
-    SOLVE_NO_CACHE = 1 << 0,
+    SOLVE_NO_CACHE = 1 << 0, /* all steps; StepsEnv.no_cache has single stages */
     SOLVE_SHELL =
         1 << 1, /* after a command failed, a shell in its root, on the caller's terminal */
 } SolveFlags;
@@ -24,8 +24,21 @@ typedef struct Solution {
     StepWork *works; /* one a step; their arenas hold the results */
     StepResult *results;
     StepHow *how;
+    const char **why; /* of each step that ran, in one line; NULL when none did */
     size_t nstep, nhit, nrun;
 } Solution;
+
+/* What a step will be: solve_predict() knows it, or its inputs must be made first. */
+typedef enum Prediction { WILL_HIT, WILL_RUN, WILL_TELL } Prediction;
+
+/*
+ * solve_predict - what solve() would do, without doing it.
+ *
+ *   ret  one a step; WILL_TELL where a command must run before one can know
+ *
+ * The namespaces may be entered for it. Fails as solve() does.
+ */
+NODISCARD bool solve_predict(StepsEnv *env, unsigned flags, Arena *a, Prediction **ret, Err *e);
 
 /*
  * solve - find or make the result of every step.
@@ -36,6 +49,17 @@ typedef struct Solution {
  * which.
  */
 NODISCARD bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e);
+/*
+ * solve_recheck - run a sample of the hits again, and compare with what they were.
+ *
+ *   percent  of the hits; at least one is run
+ *   ret      what is not reproducible, a line for each file, in the solution's arena
+ *   ret_n    how many steps were run
+ *
+ * What they leave is dropped with the next collection. Fails as a step fails.
+ */
+NODISCARD bool solve_recheck(StepsEnv *env, Solution *s, unsigned percent, StrList *ret,
+                             size_t *ret_n, Err *e);
 void solution_done(Solution *s);
 static inline void scoped_solution_done(Solution *s)
 {

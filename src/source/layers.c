@@ -162,13 +162,22 @@ static bool unpack(Bring *b, LayerIn *in, Err *e)
 
 static bool unpack_blob(Bring *b, const Packed *p, Err *e)
 {
+    scoped(buf) Buf text = BUF_INIT;
+    char shown[32];
     int raw;
-    uint64_t size;
+    uint64_t size, began = clock_ns();
     if (!store_open_blob(b->s, &p->blob, &raw, &size, e))
         return false;
     scoped(fd) int fd = raw;
     scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(p->how));
-    return unpack(b, in, e);
+    str_size(size, shown, sizeof shown);
+    buf_printf(&text, "unpacking layer %zu of %zu of %s, %s", b->ilayer + 1, b->img->nlayer,
+               b->img->name ? b->img->name : "an image", shown);
+    event_send(&b->img->sink, &(Event){.kind = EV_TASK, .text = text.ptr});
+    bool ok = unpack(b, in, e);
+    event_send(&b->img->sink, &(Event){.kind = EV_TASK_DONE, .text = text.ptr});
+    event_span(&b->img->sink, 0, text.ptr, began);
+    return ok;
 }
 
 /*

@@ -192,6 +192,7 @@ bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o, S
         return false;
     ret->name = arena_strdup(a, name);
     ret->registry = o->registry;
+    ret->sink = o->sink;
     if (!runs_here(ret))
         return err_set(e, ERR_ENV,
                        "image '%s' is for %s/%s and this machine is linux/%s: other platforms are "

@@ -13,6 +13,7 @@
 #ifndef SOURCE_SOURCE_H
 #define SOURCE_SOURCE_H
 
+#include "base/event.h"
 #include "base/giturl.h"
 #include "image/image.h"
 #include "registry/registry.h"
@@ -27,6 +28,7 @@ typedef struct SourceImage {
     StoreLayer *layers;
     size_t nlayer;
     Registry *registry; /* asked for layers that are not here; NULL: nobody is */
+    EventSink sink;     /* hears what is unpacked */
 } SourceImage;
 
 typedef struct SourceOpts {
@@ -34,6 +36,7 @@ typedef struct SourceOpts {
     const StrList *contexts;
     Registry *registry; /* NULL: only what is here */
     bool pull;          /* ask for the tags that are here, too */
+    EventSink sink;     /* of the image */
 } SourceOpts;
 
 /*

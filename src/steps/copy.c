@@ -179,11 +179,12 @@ static bool remember(Copier *c, const Selection *sel, const Selected *root, cons
     Arena *a = &c->w->arena;
     Copied *out = c->written;
     ViewNode node;
-    if (sel->nroot != 1 || !root->is_dir)
+    if (!stacked_is_able(c->w) || sel->nroot != 1 || !root->is_dir)
         return true;
     if (!view_lookup(c->src, root->name, VIEW_FOLLOW, &node, c->e))
         return false;
-    *out = (Copied){.target = arena_strdup(a, target),
+    *out = (Copied){.one_dir = true,
+                    .target = arena_strdup(a, target),
                     .made = made,
                     .time = node.st.st_mtim,
                     .uid = c->uid,
@@ -191,10 +192,8 @@ static bool remember(Copier *c, const Selection *sel, const Selected *root, cons
     out->tree = (Tree){.v = NEW_N(a, TreeEntry, root->n + 1), .n = root->n, .cap = root->n};
     for (size_t i = 0; i < root->n; i++) {
         const TreeEntry *t = &sel->tree.v[root->first + i];
-        if (t->passage)
-            out->tree.n = 0;
-        if (out->tree.n)
-            out->tree.v[i] = copied_entry(c->copy, c->uid, c->gid, t);
+        out->one_dir = out->one_dir && !t->passage;
+        out->tree.v[i] = copied_entry(c->copy, c->uid, c->gid, t);
     }
     return true;
 }
@@ -268,12 +267,27 @@ static bool set_owner(Copier *c)
                             c->w->env->file->name, c->w->step->src.line, c->copy->chown);
 }
 
+/* Several sources, or single files: by the names they have there. */
+static void list_sources(const Copier *c, Copied *out)
+{
+    Arena *a = &c->w->arena;
+    for (size_t i = 0; i < c->copy->nsource; i++) {
+        const Tree *t = &c->w->sources[i].selection.tree;
+        for (size_t k = 0; k < t->n; k++) {
+            TreeEntry *x = ARENA_PUSH(a, out->tree.v, out->tree.n, out->tree.cap);
+            *x = copied_entry(c->copy, c->uid, c->gid, &t->v[k]);
+            x->path = x->from;
+        }
+    }
+    tree_sort(&out->tree);
+}
+
 bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
     Stack below = {0};
     Copied written = {0};
-    bool able = stacked_is_able(w), done = false;
+    bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
     if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
     if (able && !stacked_write(w, &below, ret, &done, e))
@@ -285,7 +299,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
         return false;
     up.in_userns = sandbox_in_userns(&w->env->host);
     Copier x = {
-        .w = w, .copy = c, .up = &up, .dir_mode = 0755, .written = able ? &written : NULL, .e = e};
+        .w = w, .copy = c, .up = &up, .dir_mode = 0755, .written = lists ? &written : NULL, .e = e};
     if (c->chmod.octal)
         x.dir_mode = c->chmod.mode & 0777;
     if (!set_owner(&x))
@@ -296,7 +310,9 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     if (!upper_commit(&up, ret, e))
         return false;
     written.snapshot = *ret;
-    return stacked_keep(w, &written, e);
+    if (!written.target)
+        list_sources(&x, &written);
+    return !lists || stacked_keep(w, &written, e);
 }
 
 /* ---- WORKDIR ---- */

@@ -238,6 +238,14 @@ static void keep_lock(StepWork *w, StepMounts *m, int fd)
     *ARENA_PUSH(&w->arena, m->locks, m->nlock, m->lock_cap) = fd;
 }
 
+/* Say what the step waits for; NULL: it goes on. */
+static void tell_wait(const StepWork *w, const char *text)
+{
+    Event ev = steps_event(w, EV_STEP_WAIT);
+    ev.text = text;
+    event_send(&w->env->sink, &ev);
+}
+
 /* Wait for a lock, and say so; a cancelled build waits no longer. */
 static bool wait_lock(StepWork *w, const PlanMount *m, int fd, Err *e)
 {
@@ -248,15 +256,14 @@ static bool wait_lock(StepWork *w, const PlanMount *m, int fd, Err *e)
         if (cancel_wanted())
             return err_set(e, ERR_STEP, "cancelled");
         if (!told)
-            event_send(&w->env->sink,
-                       &(Event){.kind = EV_NOTE,
-                                .text = arena_printf(&w->arena,
-                                                     "%s: waiting for cache '%s', which another "
-                                                     "step has locked",
-                                                     w->step->stage, m->spec.id)});
+            tell_wait(w, arena_printf(&w->arena,
+                                      "waiting for cache '%s', which another step has locked",
+                                      m->spec.id));
         told = true;
         usleep(50000);
     }
+    if (told)
+        tell_wait(w, NULL);
     return true;
 }
 

@@ -6,6 +6,8 @@
 #include <sys/file.h>
 
 #include "base/fs.h"
+#include "base/rune.h"
+#include "history/history.h"
 #include "steps/golang.h"
 #include "steps/kinds.h"
 
@@ -14,7 +16,7 @@
  */
 #define STEP_HOSTNAME "buildkitsandbox"
 
-enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10, KEPT_LOGS = 20 };
+enum { TAIL_LINES = 20, TAIL_SIZE = 16 << 10 };
 
 /* Words of the key, by PlanNet. */
 static const char *const NETWORKS[] = {"host", "none", "passt"};
@@ -88,7 +90,7 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
  */
 typedef struct Log {
     const StepWork *w;
-    int fd;
+    HistoryLog file;
     char tail[TAIL_SIZE]; /* a ring */
     size_t ntail;         /* bytes ever written */
 } Log;
@@ -96,58 +98,32 @@ typedef struct Log {
 static void take(void *arg, const char *bytes, size_t n)
 {
     Log *l = arg;
-    Err ignored = ERR_INIT;
-    (void)!fs_write_all(l->fd, bytes, n,
-                        &ignored); /* a full disk must not stop the command's output */
+    history_log_add(&l->file, bytes, n);
     for (size_t i = 0; i < n; i++)
         l->tail[l->ntail++ % TAIL_SIZE] = bytes[i];
-    event_send(&l->w->env->sink,
-               &(Event){.kind = EV_STEP_LOG, .stage = l->w->step->stage, .text = bytes, .len = n});
+    Event ev = steps_event(l->w, EV_STEP_LOG);
+    ev.text = bytes;
+    ev.len = n;
+    event_send(&l->w->env->sink, &ev);
 }
 
-/* The last lines of the ring, each indented. */
+/* The last lines of the ring, each indented, without what would steer the terminal. */
 static void last_lines(const Log *l, Buf *out)
 {
-    size_t have = l->ntail < TAIL_SIZE ? l->ntail : TAIL_SIZE, from = l->ntail - have, lines = 0,
-           start = from;
-    for (size_t i = l->ntail; i-- > from;) {
-        if (l->tail[i % TAIL_SIZE] == '\n' && i + 1 < l->ntail && ++lines == TAIL_LINES) {
-            start = i + 1;
-            break;
-        }
-    }
-    bool fresh = true;
-    for (size_t i = start; i < l->ntail; i++) {
-        char c = l->tail[i % TAIL_SIZE];
-        if (fresh)
-            buf_puts(out, "    ");
-        if ((unsigned char)c >= 0x20 || c == '\t' || c == '\n') /* no steering of the terminal */
-            buf_putc(out, c);
-        fresh = c == '\n';
-    }
-    if (!fresh)
+    scoped(buf) Buf text = BUF_INIT;
+    size_t have = l->ntail < TAIL_SIZE ? l->ntail : TAIL_SIZE, lines = 0;
+    for (size_t i = l->ntail - have; i < l->ntail; i++)
+        buf_putc(&text, l->tail[i % TAIL_SIZE]);
+    const char *begin = buf_str(&text), *end = begin + text.len, *start = end;
+    while (start > begin && (start[-1] != '\n' || start == end || ++lines < TAIL_LINES))
+        start--;
+    while (start < end) {
+        const char *nl = memchr(start, '\n', (size_t)(end - start));
+        buf_puts(out, "    ");
+        buf_add_clean(out, start, (size_t)((nl ? nl : end) - start));
         buf_putc(out, '\n');
-}
-
-/* Keep the log of a failed step under logs/ and forget the oldest. Returns its path, NULL when that
- * failed. */
-static const char *keep_log(StepWork *w, const char *tmp)
-{
-    scoped(arena) Arena a = {0};
-    Store *s = w->env->store;
-    char hex[DIGEST_HEX_SIZE];
-    Err ignored = ERR_INIT;
-    StrList names;
-    digest_hex(&w->key, hex);
-    const char *name = arena_printf(&w->arena, "logs/%lld-%.12s.log", (long long)time(NULL), hex);
-    if (renameat(store_dirfd(s), tmp, store_dirfd(s), name) < 0)
-        return NULL;
-    scoped(fd) int dir = openat(store_dirfd(s), "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0 && fs_list(&a, dir, &names, &ignored))
-        for (size_t i = 0; i + KEPT_LOGS < names.n; i++)
-            (void)unlinkat(dir, names.v[i],
-                           0); /* names begin with the time, so the first are the oldest */
-    return arena_printf(&w->arena, "%s/%s", store_path(s), name);
+        start = nl ? nl + 1 : end;
+    }
 }
 
 static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxEnd *end)
@@ -167,25 +143,25 @@ static const char *how_it_ended(Arena *a, const SandboxLimits *l, const SandboxE
 /* A shell can lose a process in the middle of a pipe and say nothing. */
 static void warn_oom(StepWork *w, const SandboxEnd *end)
 {
-    const char *text = arena_printf(
-        &w->arena,
-        "%s:%u: %s: %llu of its processes were killed because --memory was reached, and it "
-        "succeeded all the same",
-        w->env->file->name, w->step->src.line, w->step->title, (unsigned long long)end->oom);
-    event_send(&w->env->sink, &(Event){.kind = EV_WARNING, .text = text});
+    event_warning(&w->env->sink,
+                  "%s:%u: %s: %llu of its processes were killed because --memory was reached, and "
+                  "it succeeded all the same",
+                  w->env->file->name, w->step->src.line, w->step->title,
+                  (unsigned long long)end->oom);
 }
 
-static bool command_failed(StepWork *w, const Log *l, const char *tmp_log, const SandboxEnd *end,
-                           Err *e)
+static bool command_failed(StepWork *w, const Log *l, const SandboxEnd *end, Err *e)
 {
     scoped(buf) Buf lines = BUF_INIT, excerpt = BUF_INIT;
     last_lines(l, &lines);
     df_excerpt(w->env->file, &w->step->src, &excerpt);
-    const char *path = keep_log(w, tmp_log);
-    return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s%s", w->env->file->name,
+    const char *log = w->log ? arena_printf(&w->arena, "\n  full log: %s/logs/%s",
+                                            store_path(w->env->store), w->log)
+                             : "";
+    return err_set(e, ERR_STEP, "%s:%u: %s: %s\n\n%s%s%s%s%s", w->env->file->name,
                    w->step->src.line, w->step->title, how_it_ended(&w->arena, &w->env->limits, end),
                    lines.len ? "  last lines:\n" : "", buf_str(&lines), lines.len ? "\n" : "",
-                   buf_str(&excerpt), path ? "\n  full log: " : "", path ? path : "");
+                   buf_str(&excerpt), log);
 }
 
 /* The step's environment: what the Dockerfile says, and below it what is the caller's own. */
@@ -271,8 +247,10 @@ static bool make_spec(StepWork *w, const Stack *below, const char *upper, const 
         .shape = w->env->shape,
         .limits = &w->env->limits,
     };
+    uint64_t at = clock_ns();
     if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
         return false;
+    steps_span(w, "mounts", at);
     spec.env = environment(w, mounts);
     spec.mounts = mounts->v;
     spec.nmount = mounts->n;
@@ -294,9 +272,11 @@ typedef struct Attempt {
 static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, const StepGo *go, Err *e)
 {
     SandboxOutput out = {take, t->log};
+    uint64_t at = clock_ns();
     bool ok = w->env->host.mode == MODE_CHROOT
                   ? run_copied(w, t->below, spec, &out, &t->end, &t->root, e)
                   : sandbox_run(spec, &out, &t->end, e);
+    steps_span(w, "command", at);
     return ok && (t->end.code || t->end.cancelled || stepgo_tells(w, go, t->upper, &t->tells, e));
 }
 
@@ -371,27 +351,41 @@ static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRo
     *root = NULL;
 }
 
+/* What a command wrote becomes a snapshot. */
+static bool keep_upper(StepWork *w, const Stack *below, const char *upper, CopyRoot **root,
+                       SnapshotId *ret, Err *e)
+{
+    uint64_t at = clock_ns();
+    if (!snapshot_tidy(w->env->store, below, upper, e) || !commit(w, upper, ret, e))
+        return false;
+    if (*root)
+        copyroot_keep(w->env->roots, *root, below, *ret);
+    *root = NULL;
+    steps_span(w, "commit", at);
+    return true;
+}
+
 static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
 {
     Store *s = w->env->store;
     const char *upper = arena_printf(&w->arena, "%s/upper", dir),
                *scratch = arena_printf(&w->arena, "%s/scratch", dir);
-    const char *log_name = arena_printf(&w->arena, "%s/log", dir);
     Stack below;
+    uint64_t at = clock_ns();
     if (mkdirat(store_dirfd(s), dir, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
-    scoped(fd) int logfd = openat(store_dirfd(s), log_name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (logfd < 0)
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), log_name);
+    steps_span(w, "root", at);
     Log *log = NEW(&w->arena, Log);
-    *log = (Log){.w = w, .fd = logfd};
+    *log = (Log){.w = w, .file = HISTORY_LOG_NONE};
+    history_log_begin(&log->file, store_dirfd(s), &w->key, w->created);
     Attempt t = {.below = &below, .upper = upper, .scratch = scratch, .log = log};
-    bool ran = run_attempts(w, &t, e);
+    bool ended = run_attempts(w, &t, e);
     scoped(copyroot) CopyRoot *root = t.root;
     SandboxEnd end = t.end;
-    if (!ran)
+    w->log = history_log_end(&log->file, &w->arena, !ended || end.cancelled || end.code);
+    if (!ended)
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
     if (end.cancelled)
         return err_set(e, ERR_STEP, "%s:%u: %s: cancelled", w->env->file->name, w->step->src.line,
@@ -399,19 +393,11 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     if (end.code) {
         if (w->env->keep_failed)
             keep_failed(w, dir, &below, &root);
-        return command_failed(w, log, log_name, &end, e);
+        return command_failed(w, log, &end, e);
     }
     if (end.oom)
         warn_oom(w, &end);
-    if (!snapshot_tidy(s, &below, upper, e))
-        return false;
-    if (!commit(w, upper, ret, e))
-        return false;
-    if (root) {
-        copyroot_keep(w->env->roots, root, &below, *ret);
-        root = NULL;
-    }
-    return true;
+    return keep_upper(w, &below, upper, &root, ret, e);
 }
 
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)

@@ -84,11 +84,14 @@ static bool fetch_git(const StepsEnv *env, Arena *a, const PlanCopy *c, const Pl
                        g.ref.checksum);
     if (c->checksum)
         g.ref.checksum = c->checksum;
-    if (!source_git_resolve(env->store, a, &g.ref, &g.commit, e) ||
-        !source_git(env->store, a, &g.ref, &g.commit, &g.snapshot, e))
-        return false;
-    *ret = g;
-    return true;
+    const char *text = arena_printf(a, "fetching %s", git_masked(a, p->path.text));
+    event_send(&env->sink, &(Event){.kind = EV_TASK, .text = text});
+    bool ok = source_git_resolve(env->store, a, &g.ref, &g.commit, e) &&
+              source_git(env->store, a, &g.ref, &g.commit, &g.snapshot, e);
+    event_send(&env->sink, &(Event){.kind = EV_TASK_DONE, .text = text});
+    if (ok)
+        *ret = g;
+    return ok;
 }
 
 bool steps_fetch_git(StepsEnv *env, Arena *a, Err *e)
@@ -386,9 +389,7 @@ bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *
     if (context_of(w, p))
         context_learn(context_of(w, p), chosen, pattern, &s->selection);
     if (!any)
-        event_send(&w->env->sink, &(Event){.kind = EV_WARNING,
-                                           .text = arena_printf(&w->arena, "%s: nothing matches",
-                                                                source_place(w, p))});
+        event_warning(&w->env->sink, "%s: nothing matches", source_place(w, p));
     s->selected = true;
     if (!s->named) /* otherwise the key was made of something shorter */
         selection_digest(&s->selection, &s->content);

@@ -15,35 +15,52 @@ enum {
     MAX_KEPT = 1 << 30,
 };
 
-/* The same step as last time, whatever is in the files: what its place in the store is named by. */
+/* What a step's list is named by: the same line of the same build, whatever is in the files. */
 static void place_of(StepWork *w, Digest *ret)
+{
+    const PlanCopy *c = &w->step->u.copy;
+    scoped(key) KeyBuilder k = {.text = BUF_INIT};
+    key_begin(&k, "place 1");
+    key_text(&k, "scope", w->env->scope ? w->env->scope : "");
+    key_text(&k, "stage", arena_strndup(&w->arena, w->step->stage, strcspn(w->step->stage, " ")));
+    key_text(&k, "dest", c->dest);
+    for (size_t i = 0; i < c->nsource; i++)
+        key_text(&k, "source", c->sources[i].path.text);
+    key_end(&k, ret);
+}
+
+/* All that a difference must have in common with what it lies on. */
+static void basis_of(StepWork *w, Digest *ret)
 {
     const PlanCopy *c = &w->step->u.copy;
     const PlanSource *p = &c->sources[0];
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    const Context *context = p->origin == PLAN_CONTEXT ? w->env->context
-                             : p->origin == PLAN_NAMED ? w->env->named[p->index]
-                                                       : NULL;
-    key_begin(&k, "place 1");
+    key_begin(&k, "basis 1");
     key_digest(&k, "parent", &w->parent->id);
-    key_text(&k, "dest", c->dest);
     key_text(&k, "chown", c->chown ? c->chown : "");
     key_text(&k, "chmod", c->chmod.text ? c->chmod.text : "");
-    key_text(&k, "source", p->path.text);
     key_text(&k, "below", p->below ? p->below : "");
     key_list(&k, "exclude", &c->excludes);
-    key_text(&k, "context", context ? context_dir(context, &w->arena) : "");
     key_text(&k, "from", p->from ? p->from : "");
     key_end(&k, ret);
+}
+
+bool stacked_lists(const StepWork *w)
+{
+    const PlanCopy *c = &w->step->u.copy;
+    if (w->step->kind != STEP_COPY)
+        return false;
+    for (size_t i = 0; i < c->nsource; i++)
+        if (c->sources[i].origin != PLAN_CONTEXT && c->sources[i].origin != PLAN_NAMED &&
+            c->sources[i].origin != PLAN_STEP)
+            return false;
+    return true;
 }
 
 bool stacked_is_able(const StepWork *w)
 {
     const PlanCopy *c = &w->step->u.copy;
-    if (w->step->kind != STEP_COPY || c->link || c->nsource != 1)
-        return false;
-    PlanOrigin o = c->sources[0].origin;
-    return o == PLAN_CONTEXT || o == PLAN_NAMED || o == PLAN_STEP;
+    return stacked_lists(w) && !c->link && c->nsource == 1;
 }
 
 TreeEntry copied_entry(const PlanCopy *c, uint32_t uid, uint32_t gid, const TreeEntry *t)
@@ -63,7 +80,8 @@ TreeEntry copied_entry(const PlanCopy *c, uint32_t uid, uint32_t gid, const Tree
 typedef struct Note {
     SnapshotId snapshot;
     int64_t time;
-    uint32_t time_ns, uid, gid, made;
+    uint32_t time_ns, uid, gid, made, one_dir, unused;
+    Digest basis, ignored; /* `ignored`: the ignore file's text */
 } Note;
 
 static bool list_path(StepWork *w, char out[static STORE_TMP_MAX], Err *e)
@@ -75,18 +93,48 @@ static bool list_path(StepWork *w, char out[static STORE_TMP_MAX], Err *e)
     return store_index(w->env->store, "copy", hex, out, e);
 }
 
-bool stacked_keep(StepWork *w, const Copied *c, Err *e)
+static void ignore_of(const StepWork *w, Digest *ret)
+{
+    const Context *c = w->env->context;
+    Str text = c ? context_ignore_text(c) : (Str){"", 0};
+    digest_of(text.ptr, text.len, ret);
+}
+
+/* The list of the same line's last run. No list, or one that is not whole, is none. */
+static bool read_list(StepWork *w, Buf *bytes, TreeReader *ret, Note *ret_note, bool *ret_found,
+                      Err *e)
+{
+    char path[STORE_TMP_MAX];
+    Err ignored = ERR_INIT;
+    *ret_found = false;
+    if (!list_path(w, path, e))
+        return false;
+    if (!fs_read_file(store_dirfd(w->env->store), path, MAX_KEPT, bytes, &ignored) ||
+        !tree_read((Str){buf_str(bytes), bytes->len}, ret) || ret->note.len < sizeof *ret_note)
+        return true;
+    memcpy(ret_note, ret->note.ptr, sizeof *ret_note);
+    *ret_found = true;
+    return true;
+}
+
+static bool write_list(StepWork *w, const Copied *c, Err *e)
 {
     Store *s = w->env->store;
     char path[STORE_TMP_MAX], tmp[STORE_TMP_MAX];
-    Note n = {c->snapshot, c->time.tv_sec, (uint32_t)c->time.tv_nsec, c->uid, c->gid, c->made};
+    Note n = {.snapshot = c->snapshot,
+              .time = c->time.tv_sec,
+              .time_ns = (uint32_t)c->time.tv_nsec,
+              .uid = c->uid,
+              .gid = c->gid,
+              .made = c->made,
+              .one_dir = c->one_dir};
     scoped(buf) Buf note = BUF_INIT, bytes = BUF_INIT;
-    if (c->tree.n < WORTH || !c->snapshot)
-        return true;
+    basis_of(w, &n.basis);
+    ignore_of(w, &n.ignored);
     if (!list_path(w, path, e) || !store_tmp(s, "copy", tmp, e))
         return false;
     buf_add(&note, &n, sizeof n);
-    buf_puts(&note, c->target);
+    buf_puts(&note, c->target ? c->target : "");
     tree_write(&c->tree, (Str){note.ptr, note.len}, &bytes);
     bool fresh = faccessat(store_dirfd(s), path, F_OK, 0) < 0;
     if (!fs_write_file(store_dirfd(s), tmp, bytes.ptr, bytes.len, e))
@@ -96,29 +144,93 @@ bool stacked_keep(StepWork *w, const Copied *c, Err *e)
     return !fresh || store_use(s, path, arena_printf(&w->arena, "files of %s", w->step->title), e);
 }
 
-/* What this step wrote last. No list, or one that is not whole, is none. */
+/* ---- what has changed, in words ---- */
+
+static void add_change_text(Buf *b, const char *in, const TreeChange *c)
+{
+    const TreeEntry *t = c->now ? c->now : c->old, *o = c->old;
+    buf_printf(b, "%s%s%s ", in, *in ? "/" : "", t->path);
+    if (!o)
+        buf_puts(b, "is new");
+    else if (!c->now)
+        buf_puts(b, "is gone");
+    else if (o->type != t->type)
+        buf_puts(b, "is of another type");
+    else if (t->type == TREE_SYMLINK && strcmp(o->link, t->link) != 0)
+        buf_printf(b, "is a link to %s, and was one to %s", t->link, o->link);
+    else if (t->type == TREE_FILE && !digest_eq(&o->content, &t->content))
+        buf_puts(b, "changed");
+    else if (o->mode != t->mode)
+        buf_printf(b, "has mode %04o, and had %04o", t->mode, o->mode);
+    else if (o->uid != t->uid || o->gid != t->gid)
+        buf_printf(b, "belongs to %u:%u, and belonged to %u:%u", t->uid, t->gid, o->uid, o->gid);
+    else if (o->link_group != t->link_group)
+        buf_puts(b, "shares its content with other names than before");
+    else
+        buf_puts(b, "has other attributes");
+}
+
+/* "main.go changed, go.sum is new and 3 more"; NULL when the lists are alike. */
+static const char *changes_text(StepWork *w, TreeReader old, const Note *n, const Copied *now)
+{
+    enum { SHOWN = 3 };
+    TreeSteps s = {.old = old, .now = &now->tree, .arena = &w->arena};
+    scoped(buf) Buf b = BUF_INIT;
+    const Selection *sel = &w->sources[0].selection;
+    const char *in = now->one_dir && sel->nroot ? sel->roots[0].name : "";
+    Digest ignored;
+    size_t found = 0;
+    for (TreeChange c; tree_step(&s, &c);) {
+        if (c.old && c.now && tree_entry_same(c.old, c.now) &&
+            c.old->link_group == c.now->link_group)
+            continue;
+        if (found++ >= SHOWN)
+            continue;
+        buf_puts(&b, found > 1 ? ", " : "");
+        add_change_text(&b, in, &c);
+    }
+    if (found > SHOWN)
+        buf_printf(&b, " and %zu more", found - SHOWN);
+    ignore_of(w, &ignored);
+    bool moved = found && !digest_eq(&ignored, &n->ignored);
+    return !found ? NULL
+                  : arena_printf(&w->arena, "%s%s", moved ? "the ignore file changed, and so " : "",
+                                 buf_str(&b));
+}
+
+bool stacked_keep(StepWork *w, Copied *c, Err *e)
+{
+    scoped(buf) Buf bytes = BUF_INIT;
+    TreeReader old;
+    Note n;
+    bool found;
+    if (!read_list(w, &bytes, &old, &n, &found, e))
+        return false;
+    if (found && n.one_dir == c->one_dir)
+        w->changes = changes_text(w, old, &n, c);
+    return write_list(w, c, e);
+}
+
+/* What this step wrote last, if a difference may lie on it. */
 static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err *e)
 {
-    char path[STORE_TMP_MAX];
-    Err ignored = ERR_INIT;
     Note n;
-    *ret_found = false;
-    if (!list_path(w, path, e))
+    Digest basis;
+    if (!read_list(w, bytes, &ret->kept, &n, ret_found, e))
         return false;
-    if (!fs_read_file(store_dirfd(w->env->store), path, MAX_KEPT, bytes, &ignored) ||
-        !tree_read((Str){buf_str(bytes), bytes->len}, &ret->kept))
+    if (!*ret_found)
         return true;
     Str text = ret->kept.note;
-    if (text.len < sizeof n)
-        return true;
-    memcpy(&n, text.ptr, sizeof n);
+    basis_of(w, &basis);
+    ret->one_dir = true;
     ret->snapshot = n.snapshot;
     ret->time = (struct timespec){n.time, n.time_ns};
     ret->uid = n.uid;
     ret->gid = n.gid;
     ret->made = n.made;
     ret->target = arena_strndup(&w->arena, text.ptr + sizeof n, text.len - sizeof n);
-    *ret_found = n.snapshot && store_snapshot_exists(w->env->store, n.snapshot);
+    *ret_found = n.snapshot && n.one_dir && digest_eq(&basis, &n.basis) &&
+                 store_snapshot_exists(w->env->store, n.snapshot);
     return true;
 }
 

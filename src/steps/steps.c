@@ -6,12 +6,31 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "steps/kinds.h"
 
 void steps_work_done(StepWork *w)
 {
     arena_done(&w->arena);
     key_done(&w->key_parts);
+}
+
+Event steps_event(const StepWork *w, EventKind kind)
+{
+    static const char *const WHAT[] = {
+        [STEP_FROM] = "from", [STEP_RUN] = "run", [STEP_COPY] = "copy", [STEP_WORKDIR] = "workdir"};
+    return (Event){.kind = kind,
+                   .step = (uint32_t)(w->step - w->env->plan->steps) + 1,
+                   .what = WHAT[w->step->kind],
+                   .stage = w->step->stage,
+                   .title = w->step->title,
+                   .key = digest_is_zero(&w->key) ? NULL : &w->key,
+                   .log = w->log};
+}
+
+void steps_span(const StepWork *w, const char *text, uint64_t at_ns)
+{
+    event_span(&w->env->sink, (uint32_t)(w->step - w->env->plan->steps) + 1, text, at_ns);
 }
 
 StepResult steps_base(StepWork *w)
@@ -119,28 +138,39 @@ static bool name_result(StepWork *w, SnapshotId snapshot, Digest *ret, Err *e)
     return true;
 }
 
-bool steps_run(StepWork *w, StepResult *ret, Err *e)
+bool steps_write(StepWork *w, SnapshotId *ret, Err *e)
 {
-    StoreRecord rec = {.created = (int64_t)time(NULL)};
-    bool ok = false;
+    uint64_t at = clock_ns();
+    bool ok = true;
     switch (w->step->kind) {
     case STEP_RUN:
-        ok = run_write(w, &rec.snapshot, e);
+        ok = run_write(w, ret, e);
         break;
     case STEP_COPY:
-        ok = copy_write(w, &rec.snapshot, e);
+        ok = copy_write(w, ret, e);
         break;
     case STEP_WORKDIR:
-        ok = workdir_write(w, &rec.snapshot, e);
+        ok = workdir_write(w, ret, e);
         break;
     case STEP_FROM:
         break;
     }
+    if (w->step->kind != STEP_RUN) /* which tells of its parts */
+        steps_span(w, "write", at);
+    return ok;
+}
+
+bool steps_run(StepWork *w, StepResult *ret, Err *e)
+{
+    StoreRecord rec = {.created = w->created = (int64_t)time(NULL)};
+    bool ok = steps_write(w, &rec.snapshot, e);
+    uint64_t at = clock_ns();
     if (!ok || !name_result(w, rec.snapshot, &rec.result, e))
         return false;
     if (!store_record_put(w->env->store, &w->key, &rec, buf_str(&w->key_parts.text), e))
         return false;
     *ret = steps_from_record(w, &rec);
+    steps_span(w, "record", at);
     return true;
 }
 

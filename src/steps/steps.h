@@ -5,7 +5,8 @@
  * (steps_run). Keys chain on the *results* of their inputs, not on their keys: see
  * docs/cache-keys.md.
  *
- * Used by: solve, export.  Uses: base, plan, tree, context, source, sandbox, snapshot, store, go, gomod.
+ * Used by: solve, export.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -63,6 +64,8 @@ typedef struct StepsEnv {
     bool entered;       /* the mode's namespaces are entered: snapshots may be read and written */
     bool keep_failed;   /* keep what a command left that failed, for steps_shell() */
     const char *points; /* see SandboxSpec; set by steps_prepare() */
+    StrList no_cache;   /* stages whose steps run again, by name or number */
+    const char *scope;  /* what builds that belong together have in common; for `why` alone */
     EventSink sink;
     const DfFile *file;
 } StepsEnv;
@@ -98,7 +101,15 @@ typedef struct StepWork {
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
+    const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
+    const char *log;            /* name of the file with what it printed; NULL: nothing */
+    int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
 } StepWork;
+
+/* steps_event - an event about this step, to be filled in further. */
+Event steps_event(const StepWork *w, EventKind kind);
+/* steps_span - a part of the step is over, begun at `at_ns`. */
+void steps_span(const StepWork *w, const char *text, uint64_t at_ns);
 
 /*
  * steps_fetch_git - have every repository that the plan's ADDs name.
@@ -138,6 +149,9 @@ StepResult steps_from_record(StepWork *w, const StoreRecord *r);
  * the message.
  */
 NODISCARD bool steps_run(StepWork *w, StepResult *ret, Err *e);
+
+/* steps_write - carry the step out and keep no record: only what it wrote. Its key is known. */
+NODISCARD bool steps_write(StepWork *w, SnapshotId *ret, Err *e);
 
 /*
  * steps_shell - a shell on the caller's terminal in the root of a command that failed, with its

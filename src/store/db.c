@@ -7,7 +7,7 @@
 #include <sys/file.h>
 
 /* Raised when a table's meaning changes; a store of another number is refused, not guessed at. */
-enum { DB_FORMAT = 4, BUSY_MS = 20000 };
+enum { DB_FORMAT = 5, BUSY_MS = 20000 };
 /* A log of more is carried over into the database. */
 enum { LOG_PAGES = 64 };
 
@@ -48,6 +48,8 @@ static const char SCHEMA[] =
     "NULL,"
     " media_type TEXT NOT NULL, image BLOB NOT NULL, PRIMARY KEY(digest, platform, repo)) WITHOUT "
     "ROWID;"
+    "CREATE TABLE IF NOT EXISTS undurable(name TEXT NOT NULL, owner TEXT NOT NULL, boot TEXT NOT "
+    "NULL, PRIMARY KEY(name, owner)) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS origin_diff ON origin(diff_id);"
     "CREATE INDEX IF NOT EXISTS doc_image ON doc(image);"
     "CREATE TABLE IF NOT EXISTS doomed(name TEXT PRIMARY KEY, state INTEGER NOT NULL) WITHOUT "
@@ -218,7 +220,7 @@ static bool set_up(Store *s, Err *e)
     if (flock(s->dirfd, LOCK_EX) < 0)
         return err_errno(e, ERR_STORE, "lock '%s'", s->path);
     bool ok = exec(s, "PRAGMA journal_mode=WAL; BEGIN IMMEDIATE", e) && exec(s, SCHEMA, e) &&
-              exec(s, "PRAGMA user_version=4; COMMIT", e);
+              exec(s, "PRAGMA user_version=5; COMMIT", e);
     (void)flock(s->dirfd, LOCK_UN);
     return ok;
 }
@@ -235,7 +237,7 @@ static int log_grew(void *arg, sqlite3 *db, const char *name, int pages)
 
 void db_close(Store *s)
 {
-    if (s->log_pages > LOG_PAGES) {
+    if (s->log_pages > LOG_PAGES && !s->undurable) { /* else it is done when nobody waits */
         /* Whoever opens the database next cannot know how much was carried over, so all of it is,
          * and the log emptied; where another process reads it, that one's turn comes. */
         sqlite3_busy_timeout(s->db, 0);
@@ -244,14 +246,27 @@ void db_close(Store *s)
     sqlite3_close(s->db);
 }
 
-bool db_open(Store *s, const char *owners, Err *e)
+bool db_connect(Store *s, Err *e)
 {
     scoped(buf) Buf path = BUF_INIT;
-    int version;
     buf_printf(&path, "%s/meta.db", s->path);
     if (sqlite3_open(path.ptr, &s->db) != SQLITE_OK)
         return db_err(s, e, "open");
     sqlite3_busy_timeout(s->db, BUSY_MS);
+    /*
+     * A checkpoint waits for the disk, so none is made in a step's way. The log is kept when we
+     * leave, and carried over when it has grown; it is small enough to be read at every start.
+     */
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_wal_hook(s->db, log_grew, s);
+    return exec(s, "PRAGMA synchronous=NORMAL", e);
+}
+
+bool db_open(Store *s, const char *owners, Err *e)
+{
+    int version;
+    if (!db_connect(s, e))
+        return false;
     if (!read_version(s, &version, e))
         return false;
     if (version > DB_FORMAT)
@@ -260,11 +275,5 @@ bool db_open(Store *s, const char *owners, Err *e)
                        s->path, version, DB_FORMAT);
     if (version < DB_FORMAT && !set_up(s, e))
         return false;
-    /*
-     * A checkpoint waits for the disk, so none is made in a step's way. The log is kept when we
-     * leave, and carried over when it has grown; it is small enough to be read at every start.
-     */
-    sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    sqlite3_wal_hook(s->db, log_grew, s);
-    return exec(s, "PRAGMA synchronous=NORMAL", e) && check_owners(s, owners, e);
+    return check_owners(s, owners, e);
 }

@@ -42,6 +42,8 @@ struct Store {
     Map use_of;           /* name -> index in uses */
     sqlite3_stmt *doomed; /* asks whether a name is being collected */
     bool looks;           /* this process only looks: it takes no leases */
+    bool undurable;       /* something was noted by durable_note() */
+    size_t nlost;         /* see store_lost() */
 };
 
 /* store_own - have a directory of our own below tmp/; s->lock is held. */
@@ -50,6 +52,8 @@ NODISCARD bool store_own(Store *s, Err *e);
 void tmp_done(Store *s);
 
 NODISCARD bool db_open(Store *s, const char *owners, Err *e);
+/* db_connect - the same where it is known that the database is there and ours. */
+NODISCARD bool db_connect(Store *s, Err *e);
 void db_close(Store *s);
 
 /* A prepared statement under the store's lock; db_end releases both. */

@@ -12,7 +12,8 @@ enum { MEMO_DAYS = 60, DAY = 86400 };
 
 bool store_item_idle(const StoreItem *it, bool all)
 {
-    return it->name[0] != '.' && !it->in_use && !it->needed && (all || !it->shared);
+    return it->name[0] != '.' && !it->in_use && !it->needed &&
+           (all || (!it->shared && !it->history));
 }
 
 /* ---- dropping ---- */
@@ -133,7 +134,7 @@ bool store_gc_due(Store *s, uint64_t ceiling)
 /* The cache: what no image with a tag has a part in. */
 static bool is_cache(const StoreItem *it)
 {
-    return it->name[0] != '.' && !it->shared && !it->needed;
+    return it->name[0] != '.' && !it->shared && !it->needed && !it->history;
 }
 
 static bool collect_down_to(Store *s, Arena *a, uint64_t ceiling, StoreGc *ret, Err *e)

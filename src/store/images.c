@@ -87,6 +87,10 @@ bool store_image_put(Store *s, const StoreImage *img, Err *e)
         return false;
     if (same) /* a build that changed nothing writes nothing */
         return true;
+    char name[NAME_MAX_LEN] = "i";
+    digest_hex(&img->id, name + 1);
+    if (!durable_note(s, name, e))
+        return false;
     /* Layers first: an image row promises that they are there. */
     for (size_t i = 0; i < img->nlayer; i++)
         if (!put_layer_row(s, img, i, e))

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/file.h>
 
 #include "base/fs.h"
 #include "store/keep.h"
@@ -409,13 +410,35 @@ static bool add_dirs(Inventory *x, const char *top, const char *type)
     return true;
 }
 
-/* What is nobody's: the database, logs, work of running processes, the directories themselves. */
+/*
+ * What builds left behind: records and output of steps, which the history room writes. A file that
+ * is locked is still written.
+ */
+static bool add_history(Inventory *x, const char *top)
+{
+    StrList names;
+    if (!list(x, top, &names))
+        return false;
+    for (size_t i = 0; i < names.n; i++) {
+        StoreItem *it = add(x, arena_printf(x->a, "d%s/%s", top, names.v[i]));
+        scoped(fd) int fd = openat(x->s->dirfd, it->name + 1, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        it->type = "log";
+        it->what = !strcmp(top, "logs") ? "what a step printed" : "record of a build";
+        it->size = UINT64_MAX;
+        it->history = true;
+        it->in_use = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+    }
+    return true;
+}
+
+/* What is nobody's: the database, work of running processes, the directories themselves. */
 static bool add_internal(Inventory *x)
 {
-    static const char *const CONTAINERS[] = {".",   "snapshots", "blobs", "blobs/sha256", "mounts",
-                                             "git", "index",     "gomod", "gocache"};
-    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git",
-                                        "index",     "gomod", "gocache"};
+    static const char *const CONTAINERS[] = {".",      "snapshots", "blobs",  "blobs/sha256",
+                                             "mounts", "git",       "index",  "builds",
+                                             "logs",   "gomod",     "gocache"};
+    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git",    "index",
+                                        "builds",    "logs",  "gomod",  "gocache"};
     StrList names;
     if (!list(x, ".", &names))
         return false;
@@ -434,13 +457,12 @@ static bool add_internal(Inventory *x)
             database += size;
             continue;
         }
-        bool is_tmp = !strcmp(name, "tmp");
-        if (!is_tmp && strcmp(name, "logs") != 0) {
+        if (strcmp(name, "tmp") != 0) {
             rest += size;
             continue;
         }
-        StoreItem *it = add(x, is_tmp ? ".tmp" : ".logs");
-        it->what = is_tmp ? "work of running processes" : "logs of failed steps";
+        StoreItem *it = add(x, ".tmp");
+        it->what = "work of running processes";
         it->size = size;
     }
     StoreItem *it = add(x, ".database");
@@ -542,7 +564,8 @@ static bool take_all(Inventory *x)
            each(x, "SELECT p.blob, p.diff_id FROM packed p", packed_row) &&
            add_dirs(x, "mounts", "exec.cachemount") && add_dirs(x, "git", "source.git") &&
            add_dirs(x, "index", "source.local") && add_dirs(x, "gomod", "go.module") &&
-           add_dirs(x, "gocache", "go.buildcache") &&
+           add_dirs(x, "gocache", "go.buildcache") && add_history(x, "builds") &&
+           add_history(x, "logs") &&
            each(x,
                 "SELECT u.name, " USE_COLUMNS
                 " FROM use u WHERE substr(u.name, 1, 1) IN ('b', 'd')",

@@ -36,6 +36,16 @@ void lease_blob_size(Store *s, const Digest *d, uint64_t size);
 /* note_use - remember that a row was used; it is no lease. */
 void note_use(Store *s, char letter, const Digest *d);
 
+/* durable_note - say of a thing, before anything leads to it, that it is not on the disk yet. */
+NODISCARD bool durable_note(Store *s, const char *name, Err *e);
+/* durable_recover - drop what was noted in another boot. */
+NODISCARD bool durable_recover(Store *s, Err *e);
+/* durable_settle - leave a process behind that writes out what this one has made. No thread of ours
+ * is alive. */
+void durable_settle(Store *s);
+/* tmp_owner_dead - whether a process's directory below tmp/ ("tmp/12-0") is gone or nobody's. */
+bool tmp_owner_dead(Store *s, const char *owner);
+
 /* leases_read - the names that living processes have leases on, as a set. The arena has the names.
  */
 NODISCARD bool leases_read(Store *s, Arena *a, Map *ret, Err *e);

@@ -233,6 +233,8 @@ bool store_use(Store *s, const char *path, const char *what, Err *e)
     (void)snprintf(name, sizeof name, "d%.120s", path);
     if (!lease(s, name, false, &gone, e))
         return false;
+    if (!s->looks && !durable_note(s, name, e))
+        return false;
     pthread_mutex_lock(&s->lock);
     Use *u = use_of(s, name);
     u->in_place = true;

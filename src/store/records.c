@@ -106,7 +106,11 @@ bool store_snapshot_add_over(Store *s, const char *tmp, const SnapshotId *below,
     SnapshotId id;
     for (;;) {
         bool gone;
+        char name[NAME_MAX_LEN];
         if (!snapshot_row(s, &id, e) || !lease_snapshot(s, id, true, &gone, e))
+            return false;
+        (void)snprintf(name, sizeof name, "s%llu", (unsigned long long)id);
+        if (!durable_note(s, name, e))
             return false;
         if (gone)
             continue;
@@ -180,6 +184,19 @@ bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, bool *ret_f
     return true;
 }
 
+bool store_record_inputs(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e)
+{
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT inputs FROM record WHERE key = ?", &q, e))
+        return false;
+    db_bind_digest(&q, 1, key);
+    if (!db_row(&q, ret_found, e))
+        return false;
+    const char *text = *ret_found ? db_text(&q, 0) : NULL;
+    buf_puts(ret, text ? text : "");
+    return true;
+}
+
 bool store_record_put(Store *s, const Digest *key, const StoreRecord *r, const char *inputs, Err *e)
 {
     scoped(stmt) Stmt q = {0};
@@ -227,6 +244,18 @@ bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Er
     db_end(&q);
     note_use(s, 'k', key);
     return true;
+}
+
+bool store_memo_put_all(Store *s, const StoreMemo *v, size_t n, Err *e)
+{
+    Err ignored = ERR_INIT;
+    bool ok = db_exec(s, "BEGIN IMMEDIATE", e);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = store_memo_put(s, &v[i].key, v[i].value.ptr, v[i].value.len, e);
+    if (ok && db_exec(s, "COMMIT", e))
+        return true;
+    (void)!db_exec(s, "ROLLBACK", &ignored);
+    return false;
 }
 
 bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *ret,

@@ -80,7 +80,7 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
      * here. */
     if (fresh && fchmod(s->dirfd, 0700) < 0)
         return err_errno(e, ERR_STORE, "change mode of '%s'", path);
-    if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e))
+    if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e) || !durable_recover(s, e))
         return false;
     *ret = s;
     s = NULL;
@@ -94,10 +94,11 @@ void store_done(Store *s)
     tmp_done(s);
     sqlite3_finalize(s->doomed);
     db_close(s);
-    map_done(&s->use_of);
-    arena_done(&s->arena);
     if (s->leasefd >= 0)
         close(s->leasefd);
+    durable_settle(s); /* holds no lock of ours */
+    map_done(&s->use_of);
+    arena_done(&s->arena);
     if (s->dirfd >= 0)
         close(s->dirfd);
     pthread_mutex_destroy(&s->lock);
@@ -192,9 +193,16 @@ bool blob_write(BlobWriter *w, const void *bytes, size_t n, Err *e)
     return true;
 }
 
+static const char *name_of_blob(const Digest *d, char out[static NAME_MAX_LEN])
+{
+    out[0] = 'b';
+    digest_hex(d, out + 1);
+    return out;
+}
+
 bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
 {
-    char path[96];
+    char path[96], label[NAME_MAX_LEN];
     struct stat st;
     bool gone;
     blob_path(name, path);
@@ -205,6 +213,10 @@ bool blob_commit_as(BlobWriter *w, const Digest *name, Err *e)
     }
     if (fstat(w->fd, &st) == 0)
         lease_blob_size(w->store, name, (uint64_t)st.st_blocks * 512);
+    if (!durable_note(w->store, name_of_blob(name, label), e)) {
+        blob_abort(w);
+        return false;
+    }
     if (renameat(w->store->dirfd, w->tmp, w->store->dirfd, path) < 0) {
         err_errno(e, ERR_STORE, "rename to '%s/%s'", w->store->path, path);
         blob_abort(w);

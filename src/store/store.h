@@ -13,7 +13,8 @@
  *   index/<hex>                                what is known of the files of a build context
  *   tmp/<pid>-<n>/                             unfinished work; `lock` inside is held by its owner
  *   leases/<n>                                 what one process uses; held by it (keep.h)
- *   logs/                                      output of steps that failed
+ *   turns/<hex>                                held by the process that runs the step of that key
+ *   builds/, logs/                             what builds left behind; see history/
  *
  * Used by: snapshot, source, gomod, steps, solve, export, cmd.  Uses: base, image.
  */
@@ -42,12 +43,16 @@ char *store_default_path(Arena *a);
  * Fails with ERR_STORE or ERR_ENV (network file system, other owner).
  */
 NODISCARD bool store_open(const char *path, const char *owners, Store **ret, Err *e);
-/* store_done - close; NULL is fine. */
+/* store_done - close; NULL is fine. A process that has written something leaves one behind that
+ * makes it durable; nothing waits for that. */
 void store_done(Store *s);
 static inline void scoped_store_done(Store **s)
 {
     store_done(*s);
 }
+/* store_lost - how many things this process has dropped because the machine stopped before they
+ * were on the disk. */
+size_t store_lost(const Store *s);
 const char *store_path(const Store *s);
 int store_dirfd(const Store *s);
 
@@ -140,9 +145,39 @@ NODISCARD bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, b
 NODISCARD bool store_record_put(Store *s, const Digest *key, const StoreRecord *r,
                                 const char *inputs, Err *e);
 
+/* store_record_inputs - the text that was kept with a record. */
+NODISCARD bool store_record_inputs(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
+
+/* The right to run the step of a key. */
+typedef struct StoreTurn {
+    Store *store;
+    int fd; /* -1: none */
+    char path[STORE_TMP_MAX];
+} StoreTurn;
+
+/*
+ * store_take_turn - become the one process that runs the step of this key. Look for its record
+ * again once it is taken: another may have had it before.
+ *
+ *   wait       until it is free, or cancel_wanted()
+ *   ret_taken  false without `wait`: another process has it
+ *
+ * The right ends with store_end_turn() or the process. Fails with ERR_STORE, or ERR_STEP when it
+ * was cancelled.
+ */
+NODISCARD bool store_take_turn(Store *s, const Digest *key, bool wait, StoreTurn *ret,
+                               bool *ret_taken, Err *e);
+void store_end_turn(StoreTurn *t);
+
 /* Small facts that follow from their key: the digest of a selection, findings of an analysis. */
 NODISCARD bool store_memo_get(Store *s, const Digest *key, Buf *ret, bool *ret_found, Err *e);
 NODISCARD bool store_memo_put(Store *s, const Digest *key, const void *bytes, size_t n, Err *e);
+/* store_memo_put_all - many with one value each, in one transaction. */
+typedef struct StoreMemo {
+    Digest key;
+    Str value;
+} StoreMemo;
+NODISCARD bool store_memo_put_all(Store *s, const StoreMemo *v, size_t n, Err *e);
 
 /* ---- images ---- */
 
@@ -248,7 +283,8 @@ typedef struct StoreItem {
     const char *id;   /* for people: "s12", "sha256:...", "mounts/..." */
     const char *name; /* the store's own; see store/keep.h */
     const char *type; /* image, layer, regular, exec.cachemount, source.git.checkout, source.git,
-                         source.http, source.local, go.module, go.buildcache, blob, internal */
+                         source.http, source.local, go.module, go.buildcache, blob, log,
+                         internal */
     const char *what; /* what made it; never NULL */
     uint64_t size;    /* bytes on the disk */
     int64_t created, used; /* seconds since the epoch; 0: not known */
@@ -257,6 +293,7 @@ typedef struct StoreItem {
     bool needed;         /* by an image with a tag, which would lose it */
     bool shared;         /* it belongs to an image with a tag */
     bool mutable;        /* changes in place */
+    bool history;        /* what builds left behind: it goes when that is asked for */
     const char *with[2]; /* names of what goes with it */
 } StoreItem;
 
@@ -265,7 +302,8 @@ typedef enum StoreItemsFlags {
 } StoreItemsFlags;
 
 /* store_item_idle - whether it may be dropped: neither in use, nor needed, nor the store's own.
- *   all  also what an image with a tag can have again, as the unpacked form of its layers */
+ *   all  also history, and what an image with a tag can have again, as the unpacked form of its
+ *        layers */
 bool store_item_idle(const StoreItem *it, bool all);
 
 /*

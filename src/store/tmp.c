@@ -57,11 +57,10 @@ bool store_tmp(Store *s, const char *what, char out[static STORE_TMP_MAX], Err *
     return ok;
 }
 
-/* Whether nobody holds the lock of tmp/<name>. */
-static bool owner_dead(Store *s, const char *name)
+bool tmp_owner_dead(Store *s, const char *owner)
 {
     char path[STORE_TMP_MAX + 300];
-    (void)snprintf(path, sizeof path, "tmp/%s/lock", name);
+    (void)snprintf(path, sizeof path, "%s/lock", owner);
     scoped(fd) int fd = openat(s->dirfd, path, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT;
@@ -87,7 +86,9 @@ void store_sweep(Store *s)
     bool any = false;
     for (size_t i = 0; i < names.n; i++) {
         Err once = ERR_INIT;
-        if (!(str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : owner_dead(s, names.v[i])))
+        char owner[STORE_TMP_MAX + 300];
+        (void)snprintf(owner, sizeof owner, "tmp/%s", names.v[i]);
+        if (!(str_starts(names.v[i], ".new-") ? fresh_dead(names.v[i]) : tmp_owner_dead(s, owner)))
             continue;
         (void)fs_remove_tree(fd, names.v[i], &once); /* best effort: the next sweep tries again */
         any = true;

@@ -5,6 +5,7 @@
  * not fit the machine or the program is as good as nothing.
  */
 #include <libdeflate.h>
+#include <stdlib.h>
 
 #include "tree/tree.h"
 
@@ -163,6 +164,17 @@ static int path_order(const char *a, const char *b)
         if (!x)
             return 0;
     }
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return path_order(((const TreeEntry *)a)->path, ((const TreeEntry *)b)->path);
+}
+
+void tree_sort(Tree *t)
+{
+    if (t->n)
+        qsort(t->v, t->n, sizeof *t->v, by_path);
 }
 
 bool tree_step(TreeSteps *s, TreeChange *ret)

@@ -104,6 +104,9 @@ typedef struct TreeSteps {
     bool has_next, damaged;
 } TreeSteps;
 
+/* tree_sort - bring entries into the order of a walk. */
+void tree_sort(Tree *t);
+
 /* tree_step - the next path of either; false at the end, and when what is read is `damaged`.
  * `ret->old` is valid until the next step. */
 bool tree_step(TreeSteps *s, TreeChange *ret);

@@ -1,195 +1,281 @@
 /*
- * ui/plain.c - one line at a time.
+ * ui/plain.c - one line at a time, and folded in the logs of CI systems.
+ *
+ * Where a log folds, the output of a step stands whole between the marks of its group. One running
+ * step has the group that is open, and what it prints is written at once; what others print
+ * meanwhile waits, and so does every other line, until that group is closed.
  */
-#include <pthread.h>
+#include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "base/str.h"
-#include "ui/ui.h"
+#include "base/rune.h"
+#include "ui/cut.h"
+#include "ui/spill.h"
+#include "ui/view.h"
 
-enum { TITLE_MAX = 100, LINE_MAX_SIZE = 8192 };
+/* A step that prints. */
+typedef struct Printer {
+    struct Printer *next; /* in the order of their first byte */
+    uint32_t step;
+    char *stage;
+    LineCut cut;
+    /* Folded: */
+    Spill waits;   /* lines that cannot be written yet */
+    Buf done_line; /* set when the step is over and waits for its group */
+} Printer;
 
-/* A step's output that has no newline yet. */
-typedef struct Pending {
-    struct Pending *next;
-    const char *stage; /* borrowed: lives as long as the plan */
-    Buf line;
-} Pending;
+typedef struct Plain {
+    View view;
+    const UiOpts *opts;
+    Printer *printers;
+    Printer *open; /* folded: whose group is open */
+    Buf held;      /* folded: lines for when no group is open */
+} Plain;
 
-struct Ui {
-    UiStyle style;
-    pthread_mutex_t lock;
-    Pending *pending;
-};
+/* ---- lines ---- */
 
-Ui *ui_new(UiStyle style)
+/* A line of no step's output. */
+static void say(Plain *p, Buf *line)
 {
-    Ui *ui = calloc(1, sizeof *ui);
-    if (!ui)
-        die_nomem();
-    ui->style = style;
-    pthread_mutex_init(&ui->lock, NULL);
-    return ui;
+    if (!p->open) {
+        view_write(p->opts->fd, line);
+        return;
+    }
+    buf_add(&p->held, line->ptr, line->len);
+    line->len = 0;
 }
 
-void ui_seconds(uint64_t ns, char out[static 32])
+static void group_begin(Plain *p, const Printer *x)
 {
-    uint64_t s = ns / 1000000000u;
-    if (s >= 100)
-        (void)snprintf(out, 32, "%u m %02u s", (unsigned)(s / 60), (unsigned)(s % 60));
+    scoped(buf) Buf b = BUF_INIT;
+    if (p->opts->fold == UI_FOLD_GITHUB) {
+        buf_puts(&b, "::group::[");
+        for (const char *s = x->stage; *s; s++) /* its runner reads %25 as % */
+            buf_printf(&b, *s == '%' ? "%%25" : "%c", *s);
+        buf_puts(&b, "] output\n");
+    } else {
+        buf_printf(&b, "\033[0Ksection_start:%lld:lighter_%d_%" PRIu32 "\r\033[0K[%s] output\n",
+                   (long long)time(NULL), (int)getpid(), x->step, x->stage);
+    }
+    view_write(p->opts->fd, &b);
+}
+
+static void group_end(Plain *p, const Printer *x)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    if (p->opts->fold == UI_FOLD_GITHUB)
+        buf_puts(&b, "::endgroup::\n");
     else
-        (void)snprintf(out, 32, s >= 10 ? "%.1f s" : "%.2f s", (double)ns / 1e9);
+        buf_printf(&b, "\033[0Ksection_end:%lld:lighter_%d_%" PRIu32 "\r\033[0K\n",
+                   (long long)time(NULL), (int)getpid(), x->step);
+    view_write(p->opts->fd, &b);
 }
 
-/* One write a line, so that lines of two processes on one terminal do not mix. */
-static void emit(const Buf *b)
-{
-    (void)!write(STDERR_FILENO, b->ptr, b->len);
-}
+/* ---- output of steps ---- */
 
-/* Control bytes of a step's output must not steer the reader's terminal, tabs and colours aside in
- * plain text. */
-static void put_clean(Buf *out, const char *p, size_t n)
+static Printer *printer_of(Plain *p, const Event *ev)
 {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c >= 0x20 || c == '\t')
-            buf_putc(out, (char)c);
-    }
-}
-
-static void log_line(const char *stage, const char *p, size_t n)
-{
-    scoped(buf) Buf b = BUF_INIT;
-    const char *cr = n ? memrchr(p, '\r', n - (p[n - 1] == '\r'))
-                       : NULL; /* progress bars overwrite: keep the last state */
-    if (cr) {
-        n -= (size_t)(cr + 1 - p);
-        p = cr + 1;
-    }
-    buf_printf(&b, "[%s] | ", stage);
-    put_clean(&b, p, n);
-    buf_putc(&b, '\n');
-    emit(&b);
-}
-
-static Pending *pending_for(Ui *ui, const char *stage)
-{
-    for (Pending *p = ui->pending; p; p = p->next)
-        if (!strcmp(p->stage, stage))
-            return p;
-    Pending *p = calloc(1, sizeof *p);
-    if (!p)
+    Printer **at = &p->printers;
+    for (; *at; at = &(*at)->next)
+        if ((*at)->step == ev->step)
+            return *at;
+    Printer *x = calloc(1, sizeof *x);
+    if (!x || !(x->stage = strdup(ev->stage ? ev->stage : "")))
         die_nomem();
-    p->stage = stage;
-    p->next = ui->pending;
-    ui->pending = p;
-    return p;
+    x->step = ev->step;
+    x->waits = (Spill)SPILL_INIT;
+    return *at = x;
 }
 
-static void log_bytes(Ui *ui, const Event *ev)
+static void printer_free(Printer *x)
 {
-    Pending *p = pending_for(ui, ev->stage);
-    const char *s = ev->text, *end = ev->text + ev->len;
-    while (s < end) {
-        const char *nl = memchr(s, '\n', (size_t)(end - s));
-        buf_add(&p->line, s, (size_t)((nl ? nl : end) - s));
-        if (nl || p->line.len > LINE_MAX_SIZE) {
-            log_line(p->stage, buf_str(&p->line), p->line.len);
-            p->line.len = 0;
+    free(x->stage);
+    buf_done(&x->cut.line);
+    buf_done(&x->done_line);
+    spill_done(&x->waits);
+    free(x);
+}
+
+static void drop(Plain *p, const Printer *x)
+{
+    for (Printer **at = &p->printers; *at; at = &(*at)->next)
+        if (*at == x) {
+            *at = x->next;
+            break;
         }
-        s = nl ? nl + 1 : end;
-    }
+    if (p->open == x)
+        p->open = NULL;
 }
 
-static void flush_log(Ui *ui, const char *stage)
+static void open_group(Plain *p, Printer *x)
 {
-    for (Pending **at = &ui->pending; *at; at = &(*at)->next) {
-        Pending *p = *at;
-        if (strcmp(p->stage, stage) != 0)
-            continue;
-        if (p->line.len)
-            log_line(p->stage, p->line.ptr, p->line.len);
-        *at = p->next;
-        buf_done(&p->line);
-        free(p);
-        return;
-    }
+    group_begin(p, x);
+    spill_write(&x->waits, p->opts->fd);
+    p->open = x;
 }
 
-static void put_title(Buf *b, const char *title)
+static void log_line(Plain *p, Printer *x)
 {
-    size_t n = strlen(title);
-    put_clean(b, title, n > TITLE_MAX ? TITLE_MAX : n);
-    if (n > TITLE_MAX)
-        buf_puts(b, "...");
-}
-
-static void step_done(Ui *ui, const Event *ev, Buf *b)
-{
-    static const char *const HOW[] = {[HOW_HIT] = "HIT",
-                                      [HOW_RAN] = "RAN",
-                                      [HOW_FAILED] = "FAILED",
-                                      [HOW_CANCELLED] = "CANCELLED",
-                                      [HOW_SKIPPED] = "SKIPPED"};
-    char took[32];
-    flush_log(ui, ev->stage);
-    buf_printf(b, "[%s] ", ev->stage);
-    put_title(b, ev->title);
-    buf_printf(b, "  %s", HOW[ev->how]);
-    if (ev->how == HOW_RAN || ev->how == HOW_FAILED) {
-        ui_seconds(ev->ns, took);
-        buf_printf(b, " %s", took);
-    }
-    buf_putc(b, '\n');
-}
-
-static void send_event(void *arg, const Event *ev)
-{
-    Ui *ui = arg;
     scoped(buf) Buf b = BUF_INIT;
-    if (ui->style == UI_QUIET)
+    Str seen = line_tail(x->cut.line.ptr, x->cut.line.len);
+    buf_printf(&b, "[%s] | ", x->stage);
+    buf_add_clean(&b, seen.ptr, seen.len);
+    buf_putc(&b, '\n');
+    if (p->opts->fold != UI_FOLD_NONE && !p->open)
+        open_group(p, x);
+    if (p->opts->fold == UI_FOLD_NONE || p->open == x || !spill_add(&x->waits, b.ptr, b.len))
+        view_write(p->opts->fd, &b);
+}
+
+static void log_bytes(Plain *p, const Event *ev)
+{
+    Printer *x = printer_of(p, ev);
+    for (const char *s = ev->text, *end = s + ev->len; cut_step(&x->cut, &s, end);)
+        log_line(p, x);
+}
+
+/* What was printed last may have no end. */
+static void log_rest(Plain *p, Printer *x)
+{
+    if (cut_rest(&x->cut))
+        log_line(p, x);
+}
+
+/* ---- folded: what waited ---- */
+
+/* The group that was open is closed: groups of steps that are over, then the first that runs. */
+static void go_on(Plain *p)
+{
+    view_write(p->opts->fd, &p->held);
+    for (Printer *x = p->printers, *next; x; x = next) {
+        next = x->next;
+        if (!x->done_line.len)
+            continue;
+        if (!spill_empty(&x->waits)) {
+            open_group(p, x);
+            group_end(p, x);
+        }
+        view_write(p->opts->fd, &x->done_line);
+        drop(p, x);
+        printer_free(x);
+    }
+    for (Printer *x = p->printers; x && !p->open; x = x->next)
+        if (!spill_empty(&x->waits))
+            open_group(p, x);
+}
+
+/* ---- events ---- */
+
+static void step_start(Plain *p, const Event *ev)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    buf_printf(&b, "[%s] ", ev->stage);
+    view_put_title(&b, ev->title);
+    buf_putc(&b, '\n');
+    say(p, &b);
+}
+
+static void step_wait(const Event *ev, Buf *b)
+{
+    buf_printf(b, "[%s] ", ev->stage);
+    view_put_title(b, ev->title);
+    buf_printf(b, ": %s\n", ev->text);
+}
+
+static void step_done(Plain *p, const Event *ev)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    Printer *x = p->printers;
+    while (x && x->step != ev->step)
+        x = x->next;
+    view_put_done(&b, &p->opts->colors, ev);
+    if (x)
+        log_rest(p, x);
+    if (x && p->open && p->open != x) { /* its turn comes */
+        buf_add(&x->done_line, b.ptr, b.len);
         return;
-    pthread_mutex_lock(&ui->lock);
+    }
+    bool folded = x && p->open == x;
+    if (folded)
+        group_end(p, x);
+    if (x) {
+        drop(p, x);
+        printer_free(x);
+    }
+    say(p, &b);
+    if (folded)
+        go_on(p);
+}
+
+static void plain_event(View *v, const Event *ev)
+{
+    Plain *p = (Plain *)v;
+    scoped(buf) Buf b = BUF_INIT;
     switch (ev->kind) {
     case EV_BUILD_START:
         buf_printf(&b, "building %s: %u steps\n", ev->text, ev->n);
         break;
     case EV_STEP_START:
-        buf_printf(&b, "[%s] ", ev->stage);
-        put_title(&b, ev->title);
-        buf_putc(&b, '\n');
+        step_start(p, ev);
         break;
     case EV_STEP_LOG:
-        log_bytes(ui, ev);
+        log_bytes(p, ev);
+        break;
+    case EV_STEP_WAIT:
+        if (ev->text)
+            step_wait(ev, &b);
         break;
     case EV_STEP_DONE:
-        step_done(ui, ev, &b);
+        step_done(p, ev);
         break;
     case EV_NOTE:
+    case EV_RESULT:
         buf_printf(&b, "%s\n", ev->text);
         break;
     case EV_WARNING:
-        buf_printf(&b, "warning: %s\n", ev->text);
+        view_put_warning(&b, &p->opts->colors, ev->text);
+        break;
+    case EV_TASK:
+    case EV_TASK_DONE:
+    case EV_SPAN:
+    case EV_PAUSE:
+    case EV_BUILD_DONE:
         break;
     }
     if (b.len)
-        emit(&b);
-    pthread_mutex_unlock(&ui->lock);
+        say(p, &b);
 }
 
-EventSink ui_sink(Ui *ui)
+/* Steps that did not end, because the build did. */
+static void plain_done(View *v)
 {
-    return (EventSink){send_event, ui};
+    Plain *p = (Plain *)v;
+    for (Printer *x = p->printers; x; x = x->next)
+        log_rest(p, x);
+    while (p->open) {
+        Printer *x = p->open;
+        group_end(p, x);
+        drop(p, x);
+        printer_free(x);
+        go_on(p);
+    }
+    while (p->printers) {
+        Printer *x = p->printers;
+        drop(p, x);
+        printer_free(x);
+    }
+    buf_done(&p->held);
+    free(p);
 }
 
-void ui_done(Ui *ui)
+View *plain_new(const UiOpts *o)
 {
-    if (!ui)
-        return;
-    while (ui->pending)
-        flush_log(ui, ui->pending->stage);
-    pthread_mutex_destroy(&ui->lock);
-    free(ui);
+    Plain *p = calloc(1, sizeof *p);
+    if (!p)
+        die_nomem();
+    p->view = (View){plain_event, plain_done};
+    p->opts = o;
+    return &p->view;
 }

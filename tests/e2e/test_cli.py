@@ -5,15 +5,16 @@ import subprocess
 
 import pytest
 
-COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout")
+COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout", "log")
 PROMISED = {
     "pull": ["--platform", "-q", "--lazy", "--authfile", "--tls-verify", "--registry-mirror"],
     "push": ["-q", "--digestfile", "--authfile", "--tls-verify", "--insecure"],
     "tag": [],
+    "log": ["-n", "--format", "-f", "--all"],
     "login": ["-u", "-p", "--password-stdin", "--authfile"],
     "logout": ["--authfile"],
     "build": ["-t", "-f", "--target", "--build-arg", "--build-context", "--no-cache", "--progress",
-              "--label", "--iidfile", "--epoch", "--isolation", "-o", "-q"],
+              "--label", "--iidfile", "--epoch", "--isolation", "-o", "-q", "--trace"],
     "run": ["--rm", "-e", "-v", "-w", "-u"],
     "save": ["-o", "--format"],
     "load": ["-i"],

@@ -29,7 +29,7 @@ def lighter(request, module_lighters, bases):
 class Screen:
     """lighter under a terminal of ours, with what it printed there."""
 
-    def __init__(self, lighter, *args, size=(24, 80), command="run"):
+    def __init__(self, lighter, *args, size=(24, 80), command="run", env=None):
         self.ours, self.theirs = pty.openpty()
         self.resize(*size)
         self.text, options = "", lighter.account.popen() if lighter.account else {}
@@ -37,7 +37,7 @@ class Screen:
             os.fchown(self.theirs, lighter.account.uid, -1)
         self.before = termios.tcgetattr(self.theirs)
         self.child = subprocess.Popen([lighter.binary, command, "--isolation", lighter.isolation, *args], stdin=self.theirs,
-                                      stdout=self.theirs, stderr=self.theirs, cwd=lighter.place, env=lighter.environment(),
+                                      stdout=self.theirs, stderr=self.theirs, cwd=lighter.place, env=lighter.environment(env),
                                       preexec_fn=self.own_session, **options)
 
     def own_session(self):

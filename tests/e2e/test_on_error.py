@@ -39,7 +39,7 @@ def test_a_shell_opens_where_the_step_failed(lighter):
     screen.wait("last words")
     screen.wait(r"a shell in this step's root")
     screen.type("echo $(pwd) $FROM_ENV $(cat /before /tmp/made /cache/kept /run/secrets/s) $(id -u)-x\n")
-    screen.wait(r"\r\n/work yes before made kept hidden 1234-x\r\n")
+    screen.wait(r"\r\n/work yes before made kept hidden 1234-x\r\n[^\n]*[$#] ")
     screen.type("exit 3\n")
     assert screen.end() == 1, "the build failed, whatever the shell says"
     assert "Dockerfile:6: RUN" in screen.text.split("exit 3")[1]

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/opt.h"
 #include "base/pool.h"
+#include "base/rune.h"
 
 /* ---- err ---- */
 
@@ -212,6 +213,82 @@ static void code_points_end_where_unicode_says(void **state)
         uint32_t rune;
         assert_int_equal(utf8_rune(CASES[i].text, &rune), CASES[i].size);
         assert_int_equal(rune, CASES[i].rune);
+    }
+}
+
+/* Expected: wcwidth(3) in C.UTF-8. */
+static void code_points_take_no_one_or_two_columns(void **state)
+{
+    (void)state;
+    assert_int_equal(rune_width('a'), 1);
+    assert_int_equal(rune_width(0xE9), 1);
+    assert_int_equal(rune_width(0x301), 0);
+    assert_int_equal(rune_width(0x6F22), 2);
+    assert_int_equal(rune_width(0x1F600), 2);
+    assert_int_equal(rune_width(0x2026), 1);
+}
+
+static void a_cut_is_not_inside_a_code_point(void **state)
+{
+    static const char TEXT[] = "a\xc3\xa9\xe6\xbc\xa2\xf0\x9f\x98\x80z";
+    static const size_t WANT[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
+    (void)state;
+    for (size_t n = 0; n < NELEM(WANT); n++)
+        assert_int_equal(utf8_cut(TEXT, n), WANT[n]);
+    assert_int_equal(utf8_cut("\xa0\xa0\xa0\xa0\xa0", 5), 5);
+}
+
+/* What may come from a step, and what a terminal may get of it. */
+static void text_of_strangers_has_no_way_to_steer_a_terminal(void **state)
+{
+    static const struct {
+        const char *text, *clean;
+    } CASES[] = {
+        {"plain\ttext", "plain\ttext"},
+        {"\033[1;31mred\033[0m", "red"},
+        {"\033]0;title\007after", "after"},
+        {"\033]8;;http://x\033\\link\033]8;;\033\\", "link"},
+        {"\033P1$r0m\033\\x", "x"},
+        {"a\033(Bb\033=c\033Md", "abcd"},
+        {"cut \033[12", "cut "},
+        {"cut \033", "cut "},
+        {"bell\007 back\b\b del\177", "bell back del"},
+        {"\xc2\x9b"
+         "31mC1",
+         "31mC1"},
+        {"\x9b"
+         "1m8bit",
+         "1m8bit"},
+        {"latin \xe9 1", "latin \xe9 1"},
+        {"\xe6\xbc\xa2\xe5\xad\x97", "\xe6\xbc\xa2\xe5\xad\x97"},
+        {"\033[\033[31mtwice", "twice"},
+    };
+    (void)state;
+    for (size_t i = 0; i < NELEM(CASES); i++) {
+        scoped(buf) Buf b = BUF_INIT;
+        buf_add_clean(&b, CASES[i].text, strlen(CASES[i].text));
+        assert_string_equal(buf_str(&b), CASES[i].clean);
+    }
+}
+
+static void a_string_of_any_bytes_is_valid_json(void **state)
+{
+    uint64_t seed = 7;
+    (void)state;
+    for (int round = 0; round < 20000; round++) {
+        char text[24];
+        scoped(buf) Buf b = BUF_INIT;
+        json_error_t why;
+        size_t n = next_random(&seed) % sizeof text;
+        for (size_t i = 0; i < n; i++)
+            text[i] =
+                (char)(next_random(&seed) % 3 ? next_random(&seed) : next_random(&seed) % 128);
+        json_quote(&b, text, n);
+        for (size_t i = 0; i < b.len; i++)
+            assert_false((unsigned char)b.ptr[i] < 0x20 || b.ptr[i] == 0x7f);
+        scoped(json) json_t *j = json_loadb(b.ptr, b.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
+        if (!j)
+            fail_msg("%s: %s", b.ptr, why.text);
     }
 }
 
@@ -1128,6 +1205,10 @@ int main(void)
         cmocka_unit_test(setting_a_variable_keeps_its_place_and_its_neighbours),
         cmocka_unit_test(a_copied_list_grows_on_its_own),
         cmocka_unit_test(code_points_end_where_unicode_says),
+        cmocka_unit_test(code_points_take_no_one_or_two_columns),
+        cmocka_unit_test(a_cut_is_not_inside_a_code_point),
+        cmocka_unit_test(text_of_strangers_has_no_way_to_steer_a_terminal),
+        cmocka_unit_test(a_string_of_any_bytes_is_valid_json),
         cmocka_unit_test(path_clean_is_gos_path_clean),
         cmocka_unit_test(an_absolute_path_replaces_what_it_is_joined_to),
         cmocka_unit_test(ten_thousand_keys_are_found_and_no_others),
