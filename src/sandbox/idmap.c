@@ -129,7 +129,7 @@ static bool rootless_host(SandboxHost *h, Err *e)
 bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
 {
     SandboxHost h = {.mode = MODE_ROOT, .nested = !rights_real_root()};
-    bool any = !strcmp(isolation, "auto");
+    bool any = !strcmp(isolation, "auto") || !strcmp(isolation, "default"); /* docker's word */
     bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
     bool single = !strcmp(isolation, "single");
     if (!strcmp(isolation, "chroot"))
