@@ -37,10 +37,11 @@ static bool packed_stream(Store *s, const StoreLayer *l, int *ret_fd, Err *e)
     for (size_t i = 0; i < NELEM(FORMS); i++) {
         Digest blob;
         uint64_t size;
-        bool found;
-        if (!store_packed_get(s, &l->diff_id, FORMS[i], &blob, &size, &found, e))
+        bool found, have = false;
+        if (!store_packed_get(s, &l->diff_id, FORMS[i], &blob, &size, &found, e) ||
+            (found && !store_has_blob(s, &blob, &have, e)))
             return false;
-        if (found && store_has_blob(s, &blob))
+        if (have)
             return store_open_blob(s, &blob, ret_fd, &size, e);
     }
     return err_set(e, ERR_STORE, "a layer's bytes are not in the store");

@@ -46,6 +46,7 @@ static const OptRow ROWS[] = {
     {"push", 0, OPT_BOOL, FIELD(push), NULL,
      "send the image to the registries of its names when it is built"},
     REMOTE_ROWS(BuildOpts),
+    GO_ROWS(BuildOpts),
     {"no-cache", 0, OPT_BOOL, FIELD(no_cache), NULL, "run every step"},
     {"no-cache-filter", 0, OPT_LIST, FIELD(no_cache_filter), "STAGE[,STAGE]",
      "run every step of these stages"},
@@ -183,6 +184,7 @@ static bool check_options(Build *b, const StrList *operands)
            space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
            inputs_check(b, operands->v[0]) && read_tags(b) && platforms_read(b) && read_epoch(b) &&
            secrets_read(b) && build_outputs(b) && ssh_read(b) && rights_read(b) &&
+           go_check(&b->opts->go, b->e) &&
            shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
            limits_read(&b->opts->limits, &b->env.limits, b->e);
 }
@@ -346,7 +348,9 @@ static bool build(Build *b, const StrList *operands)
         &b->env.sink,
         &(Event){.kind = EV_BUILD_START, .text = b->file.name, .n = (uint32_t)b->plan.nstep});
     uint64_t at = clock_ns();
+    go_begin(&b->opts->go, &b->env);
     bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    go_over(&b->env);
     event_span(&b->env.sink, 0, "solve", at);
     return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b) &&
            (!b->verify || verify_end(b));

@@ -9,6 +9,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/dockerflags.h"
+#include "cmd/golang.h"
 #include "cmd/limits.h"
 #include "cmd/outputs.h"
 #include "cmd/remote.h"
@@ -29,6 +30,7 @@ typedef struct BuildOpts {
     ShapeOpts shape;
     LimitOpts limits;
     RemoteOpts remote;
+    GoOpts go;
 } BuildOpts;
 
 /* A context by what it is given as. */

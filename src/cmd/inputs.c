@@ -138,7 +138,10 @@ static bool unpacked(Build *b, int fd, const Digest *bytes, SnapshotId *ret)
         return false;
     if (found && value.len == sizeof *ret) {
         memcpy(ret, value.ptr, sizeof *ret);
-        if (*ret && store_snapshot_exists(b->store, *ret))
+        found = *ret != 0;
+        if (found && !store_snapshot_exists(b->store, *ret, &found, b->e))
+            return false;
+        if (found)
             return true;
     }
     if (!snapshot_from_tar(b->store, fd, ret, b->e)) {
@@ -209,7 +212,7 @@ static bool drain(Build *b, int in, const char *shown, int out, size_t max, Buf 
             return err_set(b->e, ERR_DOCKERFILE, "%s: larger than the limit of %zu bytes", shown,
                            max);
         if (out >= 0 && !fs_write_all(out, at, (size_t)n, b->e))
-            return false;
+            return err_wrap(b->e, "keep %s in store '%s'", shown, store_path(b->store));
         if (out >= 0)
             text->len = 0;
     }

@@ -43,10 +43,14 @@ static bool add_manifest(Parts *p, const Buf *text)
         return false;
     add_blob(p, &m.config);
     /* What is not to be distributed stays where it is, but for bytes that are here. */
-    for (size_t i = 0; i < m.nlayer; i++)
-        if (!image_layer_foreign(m.layers[i].media_type) ||
-            store_has_blob(p->s, &m.layers[i].digest))
+    for (size_t i = 0; i < m.nlayer; i++) {
+        bool have = true;
+        if (image_layer_foreign(m.layers[i].media_type) &&
+            !store_has_blob(p->s, &m.layers[i].digest, &have, p->e))
+            return false;
+        if (have)
             add_blob(p, &m.layers[i]);
+    }
     return true;
 }
 
@@ -99,10 +103,12 @@ static bool carry(const Carry *c, Err *e)
                      .size = c->blob->size,
                      .media_type = c->blob->media_type,
                      .repo = p->c->repo};
+    bool have;
+    if (!c->repos && (!store_has_blob(p->s, &c->blob->digest, &have, e) || have))
+        return e->kind == ERR_NONE;
     if (!c->repos)
-        return store_has_blob(p->s, &c->blob->digest) ||
-               (o.repo ? registry_fetch(p->r, p->s, &o, 1, e)
-                       : err_set(e, ERR_STORE, "a blob of the image is gone from the store"));
+        return o.repo ? registry_fetch(p->r, p->s, &o, 1, e)
+                      : err_set(e, ERR_STORE, "a blob of the image is gone from the store");
     for (size_t i = 0; i < c->repos->n; i++) {
         RegistrySent how;
         if (!image_layer_foreign(c->blob->media_type) &&

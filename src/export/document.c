@@ -101,7 +101,9 @@ bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
     StoreImage img;
     if (!get_image(s, &a, id, &img, e))
         return false;
-    if (img.packed && store_has_blob(s, &img.manifest))
+    if (img.packed && !store_has_blob(s, &img.manifest, &img.packed, e))
+        return false;
+    if (img.packed)
         return own_manifest(s, &a, &img, ret, e);
     return make_manifest(s, &a, &img, &OWN_STYLE, ret, e) &&
            store_image_packed(s, id, &ret->digest, ret->size, e) && store_publish(s, e);

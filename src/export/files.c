@@ -59,7 +59,10 @@ static bool add_image(Files *f, const Descriptor *d, ImageManifest *ret, Err *e)
     /* What is not to be distributed goes along only if it is here. */
     for (size_t i = 0; i < ret->nlayer; i++) {
         const Descriptor *l = &ret->layers[i];
-        if (!image_layer_foreign(l->media_type) || store_has_blob(f->s, &l->digest))
+        bool have = true;
+        if (image_layer_foreign(l->media_type) && !store_has_blob(f->s, &l->digest, &have, e))
+            return false;
+        if (have)
             add_blob(f->a, &f->blobs, l);
     }
     return true;

@@ -125,6 +125,8 @@ static bool pack_layer(Store *s, const StoreLayer *l, const ExportStyle *style, 
     if (!blob_begin(s, &w, e))
         return false;
     bool ok = snapshot_pack(s, l->snapshot, times, layer_form(style), w.fd, cpu_count(), &facts, e);
+    if (!ok)
+        err_wrap(e, "into store '%s'", store_path(s));
     if (ok && !digest_eq(&facts.diff_id, &l->diff_id))
         ok = err_set(e, ERR_STORE,
                      "a snapshot of the image was changed in the store since the build: build "

@@ -14,7 +14,7 @@
  * never asked of one), trusted certificates from the system or from the file that SSL_CERT_FILE
  * names.
  *
- * Used by: source, registry, cmd.  Uses: base.
+ * Used by: source, registry, go, gomod, cmd.  Uses: base.
  */
 #ifndef NET_NET_H
 #define NET_NET_H

@@ -14,6 +14,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -390,10 +391,24 @@ static bool loopback_up(Err *e)
     return true;
 }
 
+/* A socket in this network that the builder answers on: it needs no other way in or out. */
+static bool listen_for_builder(unsigned port, Err *e)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    scoped(fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, SOMAXCONN) < 0)
+        return err_errno(e, ERR_ENV, "listen on the step's loopback interface");
+    report_fd(REPORT_LISTEN, fd);
+    return true;
+}
+
 static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 {
     Err e = ERR_INIT;
-    if (spec->net != SANDBOX_NET_HOST && !loopback_up(&e))
+    if (spec->net != SANDBOX_NET_HOST &&
+        (!loopback_up(&e) || (spec->listen_port && !listen_for_builder(spec->listen_port, &e))))
         fail(&e);
     if (sandbox_limits_any(spec->limits) && unshare(CLONE_NEWCGROUP) < 0) {
         err_errno(&e, ERR_ENV, "make a cgroup namespace");

@@ -185,7 +185,7 @@ static bool mount_tmpfs(const Extra *x, Err *e)
 static bool write_memory(int fd, const SandboxMount *m, Err *e)
 {
     if (!fs_write_all(fd, m->bytes, m->size, e))
-        return false;
+        return err_wrap(e, "mount '%s'", m->target);
     if (owner_fchown(fd, m->uid, m->gid) < 0)
         return errno == EINVAL ? err_set(e, ERR_ENV,
                                          "owner %u:%u is outside the ids this user may use: give "

@@ -204,6 +204,14 @@ typedef struct SandboxSpec {
                                    directory comes before what is mounted in it */
     size_t nmount;
     SandboxNet net;
+    /*
+     * Not 0, and a network of its own: a TCP socket listens on this port of the command's loopback
+     * before the command begins, and is handed to `listening`, which takes it, in the thread of
+     * sandbox_run().
+     */
+    unsigned listen_port;
+    void (*listening)(void *arg, int fd);
+    void *listening_arg;
     SandboxShape shape;
     const SandboxLimits *limits; /* NULL: none */
     bool insecure;               /* all the rights this process has, instead of docker's default */

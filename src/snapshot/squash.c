@@ -124,7 +124,7 @@ bool snapshot_squash_known(Store *s, const Digest *name, SnapshotId *ret, Err *e
     if (!store_memo_get(s, &key, &value, &found, e) || !found || value.len != sizeof id)
         return false;
     memcpy(&id, value.ptr, sizeof id);
-    if (id && !store_snapshot_exists(s, id))
+    if (id && (!store_snapshot_exists(s, id, &found, e) || !found))
         return false;
     *ret = id;
     return true;

@@ -45,10 +45,12 @@ static bool stream_blob(Door *x, TarReader *t, const TarEntry *ent, Found *f)
 {
     Digest want, got;
     uint64_t size = ent->size;
+    bool have;
     const char *hex = path_base(ent->name);
     if (!digest_parse(arena_printf(x->arena, "sha256:%s", hex), &want))
         return true; /* another algorithm; whoever needs it says so */
-    if (!store_has_blob(x->store, &want) && !stream_file(x, t, &want, &got, &size))
+    if (!store_has_blob(x->store, &want, &have, x->e) ||
+        (!have && !stream_file(x, t, &want, &got, &size)))
         return false;
     *ARENA_PUSH(x->arena, f->files, f->n, f->cap) =
         (DockerFile){.path = arena_strdup(x->arena, ent->name), .digest = want, .size = size};

@@ -26,8 +26,9 @@ static bool fetch(Fetching *f, const char *repo, const Descriptor *d)
     char digest[DIGEST_TEXT_SIZE];
     const char *same_repo;
     Descriptor got;
-    if (store_has_blob(f->s, &d->digest))
-        return true;
+    bool have;
+    if (!store_has_blob(f->s, &d->digest, &have, f->e) || have)
+        return f->e->kind == ERR_NONE;
     digest_text(&d->digest, digest);
     if (!registry_document(f->r, f->s, f->a, arena_printf(f->a, "%s@%s", repo, digest), &got,
                            &same_repo, f->e))

@@ -50,8 +50,11 @@ static bool take_blob(Door *x, const Descriptor *d)
     BlobWriter w;
     Digest got;
     char block[64 << 10];
+    bool have;
     const char *path = door_blob_name(x->arena, &d->digest);
-    if (store_has_blob(x->store, &d->digest))
+    if (!store_has_blob(x->store, &d->digest, &have, x->e))
+        return false;
+    if (have)
         return right_size(x, d);
     if (x->dirfd < 0)
         return err_set(x->e, ERR_STORE, "%s: the archive lacks '%s'", x->name, path);

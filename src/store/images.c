@@ -120,7 +120,8 @@ bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool
         packed = db_digest(&q, 2, &img.manifest);
     }
     img.packed = packed;
-    *ret_found = store_has_blob(s, id);
+    if (!store_has_blob(s, id, ret_found, e))
+        return false;
     if (!*ret_found)
         return true;
     if (!read_layers(s, a, &img, e))
@@ -145,8 +146,11 @@ bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img, const Desc
 {
     scoped(buf) Buf text = BUF_INIT;
     ImageManifest m;
+    bool have = img->packed;
     *ret = NULL;
-    if (!img->packed || !store_has_blob(s, &img->manifest))
+    if (have && !store_has_blob(s, &img->manifest, &have, e))
+        return false;
+    if (!have)
         return true;
     if (!store_read_blob(s, &img->manifest, &text, e) ||
         !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
@@ -384,5 +388,5 @@ bool store_publish(Store *s, Err *e)
         }
     }
     image_index_text(&x, &text);
-    return fs_replace_file(s->dirfd, "index.json", buf_str(&text), text.len, e);
+    return store_replace(s, "index.json", buf_str(&text), text.len, e);
 }

@@ -16,7 +16,7 @@
  *   turns/<hex>                                held by the process that runs the step of that key
  *   builds/, logs/                             what builds left behind; see history/
  *
- * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
+ * Used by: snapshot, source, gomod, steps, solve, export, cmd.  Uses: base, image.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -80,8 +80,9 @@ typedef struct BlobWriter {
     uint64_t size;
 } BlobWriter;
 
-/* store_has_blob - whether it is there; then it stays until this process ends. */
-bool store_has_blob(Store *s, const Digest *d);
+/* store_has_blob - whether it is there; then it stays until this process ends. Fails with ERR_STORE
+ * when nobody can promise that. */
+NODISCARD bool store_has_blob(Store *s, const Digest *d, bool *ret, Err *e);
 /*
  * store_open_blob - open a stored blob for reading; the caller closes it.
  * Fails with ERR_STORE when it is absent. Source: OCI image-layout 1.1, "Blobs".
@@ -123,8 +124,8 @@ NODISCARD bool store_snapshot_add_over(Store *s, const char *tmp, const Snapshot
 NODISCARD bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret,
                                     size_t *ret_n, Err *e);
 /* store_snapshot_exists - whether its directories are there; then they stay until this process
- * ends. */
-bool store_snapshot_exists(Store *s, SnapshotId id);
+ * ends. Fails with ERR_STORE when nobody can promise that. */
+NODISCARD bool store_snapshot_exists(Store *s, SnapshotId id, bool *ret, Err *e);
 
 /* The snapshot that holds an unpacked layer. */
 NODISCARD bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret_found,
@@ -298,7 +299,8 @@ typedef struct StoreItem {
     const char *id;   /* for people: "s12", "sha256:...", "mounts/..." */
     const char *name; /* the store's own; see store/keep.h */
     const char *type; /* image, layer, regular, exec.cachemount, source.git.checkout, source.git,
-                         source.http, source.local, blob, log, internal */
+                         source.http, source.local, go.module, go.buildcache, blob, log,
+                         internal */
     const char *what; /* what made it; never NULL */
     uint64_t size;    /* bytes on the disk */
     int64_t created, used; /* seconds since the epoch; 0: not known */
@@ -356,6 +358,12 @@ void store_just_looks(Store *s);
  * ends: it is not collected meanwhile. Call it before looking whether the directory is there.
  *   what  for listings: the cache's id, the remote */
 NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
+/*
+ * store_use_made - the same for a directory that never changes but by who makes it: gomod/<id>. It
+ * is measured by the process that says that it `made` something in it. The path is cut at 120
+ * bytes.
+ */
+NODISCARD bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e);
 /*
  * store_index - where what is known of a directory outside is kept, relative to store_dirfd(); it
  * is used by this process from now on, and need not be there. Who makes it says so with
