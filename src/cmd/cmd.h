@@ -30,8 +30,8 @@ typedef struct Cmd {
 } Cmd;
 
 extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_RMI, CMD_DU,
-    CMD_PRUNE, CMD_LOG, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_TAG, CMD_LOGIN, CMD_LOGOUT, CMD_WHY,
-    CMD_PLAN;
+    CMD_PRUNE, CMD_LOG, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_COPY, CMD_COMPARE, CMD_VERIFY, CMD_TAG,
+    CMD_LOGIN, CMD_LOGOUT, CMD_WHY, CMD_PLAN;
 extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE, CMD_STORE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not

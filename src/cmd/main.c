@@ -10,11 +10,11 @@
 #include "dockerfile/dockerfile.h"
 
 static const Cmd *const CMDS[] = {
-    &CMD_BUILD,   &CMD_PLAN,       &CMD_WHY,    &CMD_LOG,   &CMD_IMAGES, &CMD_INSPECT,
-    &CMD_PULL,    &CMD_PUSH,       &CMD_TAG,    &CMD_SAVE,  &CMD_LOAD,   &CMD_RUN,
-    &CMD_RMI,     &CMD_LOGIN,      &CMD_LOGOUT, &CMD_DU,    &CMD_PRUNE,  &CMD_STORE,
-    &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE,  &CMD_DOCTOR};
-enum { MAX_WORDS = 32 };
+    &CMD_BUILD,   &CMD_PLAN,       &CMD_WHY,   &CMD_LOG,     &CMD_IMAGES, &CMD_INSPECT, &CMD_PULL,
+    &CMD_PUSH,    &CMD_TAG,        &CMD_COPY,  &CMD_COMPARE, &CMD_VERIFY, &CMD_SAVE,    &CMD_LOAD,
+    &CMD_RUN,     &CMD_RMI,        &CMD_LOGIN, &CMD_LOGOUT,  &CMD_DU,     &CMD_PRUNE,   &CMD_STORE,
+    &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE, &CMD_DOCTOR};
+enum { MAX_WORDS = 64 };
 
 static void print(const Buf *b, int fd)
 {

@@ -22,4 +22,14 @@ void style_notes(Arena *a, const ExportStyle *style, ExportPlace place, const ch
 /* export_platform - what an image of the store is for. */
 NODISCARD bool export_platform(Store *s, Arena *a, const Digest *id, Platform *ret, Err *e);
 
+/* export_repositories - of full references, the first of each repository. */
+StrList export_repositories(Arena *a, const StrList *names);
+/* export_repo - "docker.io/library/alpine" of a full reference. */
+const char *export_repo(Arena *a, const char *name);
+
+/* files_as_they_are - an archive or a layout of one image whose blobs, documents among them, are in
+ * the store; `top` is its entry in index.json. */
+NODISCARD bool files_as_they_are(Store *s, Arena *a, const Descriptor *blobs, size_t n,
+                                 const Descriptor *top, const char *dest, bool dir, Err *e);
+
 #endif

@@ -5,11 +5,12 @@ import subprocess
 
 import pytest
 
-COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout", "log")
+COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout", "log", "copy")
 PROMISED = {
     "pull": ["--platform", "-q", "--lazy", "--authfile", "--tls-verify", "--registry-mirror"],
     "push": ["-q", "--digestfile", "--authfile", "--tls-verify", "--insecure"],
     "tag": [],
+    "copy": ["--platform", "-q", "--authfile", "--tls-verify", "--registry-mirror"],
     "log": ["-n", "--format", "-f", "--all"],
     "login": ["-u", "-p", "--password-stdin", "--authfile"],
     "logout": ["--authfile"],
