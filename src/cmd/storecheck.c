@@ -52,7 +52,8 @@ static bool is_layer(Store *s, const StoreLayer *l, bool *ret, Err *e)
         return false;
     if (!there) /* store_check() tells of it */
         return true;
-    if (!snapshot_pack(s, l->snapshot, times, PACK_NOTHING, -1, 1, &facts, e))
+    if (!snapshot_pack(s, l->snapshot, times, (LayerForm){PACK_NOTHING, LAYER_LEVEL_OWN}, -1, 1,
+                       &facts, e))
         return false;
     *ret = digest_eq(&facts.diff_id, &l->diff_id);
     return true;

@@ -12,7 +12,7 @@
  *   go/sumdb.h       a client of a checksum database
  *   go/buildcache.h  the files of a GOCACHE
  *
- * Used by: cmd.  Uses: base, and net for showing URLs.
+ * Used by: gomod, steps, cmd.  Uses: base, and net for showing URLs.
  */
 #ifndef GO_GO_H
 #define GO_GO_H

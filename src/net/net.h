@@ -14,7 +14,7 @@
  * never asked of one), trusted certificates from the system or from the file that SSL_CERT_FILE
  * names.
  *
- * Used by: source, registry, cmd.  Uses: base.
+ * Used by: source, registry, go, gomod, cmd.  Uses: base.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -107,6 +107,8 @@ typedef struct NetAsk {
     uint64_t body_at, body_size;
 
     unsigned attempts; /* of net_ask and net_open; 0: NET_ATTEMPTS */
+    /* NULL, or a socket of this machine where the server listens; --offline does not forbid it. */
+    const char *socket;
 } NetAsk;
 
 /* An answer's head. In the arena of the call. */

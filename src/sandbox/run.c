@@ -144,7 +144,8 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         if (r->spec->own)
             strlist_add(r->spec->own_arena, r->spec->own, rep->text);
         break;
-    case REPORT_TTY: /* its descriptor is what counts */
+    case REPORT_TTY: /* their descriptors are what counts */
+    case REPORT_LISTEN:
         break;
     case REPORT_EXIT:
         r->got_exit = true;
@@ -186,6 +187,8 @@ static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
         p->fd = -1;
     else if (rep.kind == REPORT_TTY && nfd)
         terminal_begin(&r->terminal, fd, !r->spec->no_input);
+    else if (rep.kind == REPORT_LISTEN && nfd && r->spec->listening)
+        r->spec->listening(r->spec->listening_arg, fd);
     else
         take_report(r, stubs, &rep);
 }

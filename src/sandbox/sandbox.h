@@ -204,6 +204,14 @@ typedef struct SandboxSpec {
                                    directory comes before what is mounted in it */
     size_t nmount;
     SandboxNet net;
+    /*
+     * Not 0, and a network of its own: a TCP socket listens on this port of the command's loopback
+     * before the command begins, and is handed to `listening`, which takes it, in the thread of
+     * sandbox_run().
+     */
+    unsigned listen_port;
+    void (*listening)(void *arg, int fd);
+    void *listening_arg;
     SandboxShape shape;
     const SandboxLimits *limits; /* NULL: none */
     bool insecure;               /* all the rights this process has, instead of docker's default */
@@ -293,5 +301,15 @@ NODISCARD bool sandbox_user_ids(const char *user, const char *passwd, const char
  */
 bool sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
                        uint32_t *ret_gid);
+
+/* Whether programs of another machine run here. */
+typedef enum SandboxEmulator {
+    EMULATOR_NONE,
+    EMULATOR_OUTSIDE, /* one is registered, but is not found in an image's root */
+    EMULATOR_READY,
+} SandboxEmulator;
+
+/* sandbox_emulator - what binfmt_misc does with programs of an architecture, by Go's name. */
+SandboxEmulator sandbox_emulator(const char *architecture);
 
 #endif

@@ -107,6 +107,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_text(&b, s->user);
     put_text(&b, s->hostname);
     put_u32(&b, s->net);
+    put_u32(&b, s->listen_port);
     put_shape(&b, &s->shape);
     put_u32(&b, (uint32_t)s->nmount);
     for (size_t i = 0; i < s->nmount; i++)
@@ -236,6 +237,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.user = get_text(&c, a);
     s.hostname = get_text(&c, a);
     s.net = get_u32(&c);
+    s.listen_port = get_u32(&c);
     s.shape = get_shape(&c, a);
     s.nmount = get_u32(&c);
     if (c.bad || s.nmount > MAX_MOUNTS)

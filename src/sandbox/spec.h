@@ -11,12 +11,13 @@
 #include "sandbox/sandbox.h"
 
 typedef enum ReportKind {
-    REPORT_ERROR = 'E', /* number: ErrKind */
-    REPORT_STUB = 'S',  /* number: it is a directory; text: path of a mount point that had to be
-                           made, relative to the root */
-    REPORT_OWN = 'O',   /* text: see SandboxSpec.own */
-    REPORT_TTY = 'T',   /* a descriptor comes with it: the other side of the command's terminal */
-    REPORT_EXIT = 'X',  /* number: wait status of the command */
+    REPORT_ERROR = 'E',  /* number: ErrKind */
+    REPORT_STUB = 'S',   /* number: it is a directory; text: path of a mount point that had to be
+                            made, relative to the root */
+    REPORT_OWN = 'O',    /* text: see SandboxSpec.own */
+    REPORT_TTY = 'T',    /* a descriptor comes with it: the other side of the command's terminal */
+    REPORT_LISTEN = 'L', /* a descriptor comes with it: see SandboxSpec.listen_port */
+    REPORT_EXIT = 'X',   /* number: wait status of the command */
 } ReportKind;
 
 enum { REPORT_TEXT_SIZE = 1024 };

@@ -8,8 +8,8 @@
 #include "base/fs.h"
 #include "base/rune.h"
 #include "history/history.h"
+#include "steps/golang.h"
 #include "steps/kinds.h"
-#include "steps/mounts.h"
 
 /*
  * BuildKit's name for its sandbox; a step that writes its host name must give the same image here.
@@ -46,7 +46,7 @@ bool steps_prepare(StepsEnv *env, Arena *a, Err *e)
         !sandbox_points(store_dirfd(env->store), dir, hostname(env), &env->shape, e))
         return false;
     env->points = arena_strdup(a, dir);
-    return sandbox_start(e);
+    return sandbox_start(e) && gofiles_learn(env, a, e);
 }
 
 /* Only what is not the default, so that a build without these options has the key it always had. */
@@ -207,9 +207,28 @@ static bool run_copied(StepWork *w, const Stack *below, SandboxSpec *spec, const
     return true;
 }
 
-/* What the command finds, but for its own words. */
+/* What Go needs besides: more mounts, and a socket in the command's network. */
+static bool add_go(StepWork *w, const Stack *below, StepMounts *mounts, StepGo *go,
+                   SandboxSpec *spec, Err *e)
+{
+    if (!stepgo_begin(w, below, &spec->env, go, e))
+        return false;
+    spec->listen_port = go->port;
+    spec->listening = stepgo_listening;
+    spec->listening_arg = go;
+    SandboxMount *all = NEW_N(&w->arena, SandboxMount, mounts->n + NELEM(go->mounts));
+    if (mounts->n)
+        memcpy(all, mounts->v, mounts->n * sizeof *all);
+    for (size_t i = 0; i < go->nmount; i++)
+        all[mounts->n + i] = go->mounts[i];
+    spec->mounts = all;
+    spec->nmount = mounts->n + go->nmount;
+    return true;
+}
+
+/* What the command finds, but for its own words. `go` is NULL for one that gets nothing of ours. */
 static bool make_spec(StepWork *w, const Stack *below, const char *upper, const char *scratch,
-                      StepMounts *mounts, SandboxSpec *ret, Err *e)
+                      StepMounts *mounts, StepGo *go, SandboxSpec *ret, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
     SandboxSpec spec = {
@@ -236,22 +255,75 @@ static bool make_spec(StepWork *w, const Stack *below, const char *upper, const 
     spec.mounts = mounts->v;
     spec.nmount = mounts->n;
     *ret = spec;
-    return true;
+    return !go || add_go(w, below, mounts, go, ret, e);
 }
 
-static bool run_command(StepWork *w, const Stack *below, const char *upper, const char *scratch,
-                        Log *log, SandboxEnd *ret, CopyRoot **ret_root, Err *e)
+/* One run of a step's command, in directories of its own. */
+typedef struct Attempt {
+    const Stack *below;
+    const char *upper, *scratch;
+    Log *log;
+    bool plain;     /* it gets nothing of ours */
+    bool tells;     /* what it wrote tells of what it got: it is to run once more, plain */
+    CopyRoot *root; /* MODE_CHROOT: where it ran */
+    SandboxEnd end;
+} Attempt;
+
+static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, const StepGo *go, Err *e)
+{
+    SandboxOutput out = {take, t->log};
+    uint64_t at = clock_ns();
+    bool ok = w->env->host.mode == MODE_CHROOT
+                  ? run_copied(w, t->below, spec, &out, &t->end, &t->root, e)
+                  : sandbox_run(spec, &out, &t->end, e);
+    steps_span(w, "command", at);
+    return ok && (t->end.code || t->end.cancelled || stepgo_tells(w, go, t->upper, &t->tells, e));
+}
+
+static bool run_command(StepWork *w, Attempt *t, Err *e)
 {
     scoped(mounts) StepMounts mounts = {0};
     SandboxSpec spec;
-    SandboxOutput out = {take, log};
-    if (!make_spec(w, below, upper, scratch, &mounts, &spec, e))
-        return false;
-    uint64_t at = clock_ns();
-    bool ok = w->env->host.mode == MODE_CHROOT ? run_copied(w, below, &spec, &out, ret, ret_root, e)
-                                               : sandbox_run(&spec, &out, ret, e);
-    steps_span(w, "command", at);
+    StepGo go = {.port = 0};
+    Err wrong = ERR_INIT;
+    bool ok =
+        make_spec(w, t->below, t->upper, t->scratch, &mounts, t->plain ? NULL : &go, &spec, e) &&
+        run_spec(w, t, &spec, &go, e);
+    if (!stepgo_end(&go, &wrong) && (ok || e->kind == ERR_STEP)) {
+        *e = wrong;
+        ok = false;
+    }
     return ok;
+}
+
+static bool make_dirs(StepWork *w, const Attempt *t, Err *e)
+{
+    Store *s = w->env->store;
+    if (mkdirat(store_dirfd(s), t->scratch, 0700) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), t->scratch);
+    return snapshot_make_root(s, t->below, t->upper, e);
+}
+
+/* What a command is given for speed is not to be seen in its result. */
+static bool run_attempts(StepWork *w, Attempt *t, Err *e)
+{
+    int store = store_dirfd(w->env->store);
+    if (!make_dirs(w, t, e) || !run_command(w, t, e))
+        return false;
+    if (!t->tells)
+        return true;
+    event_send(&w->env->sink, &(Event){.kind = EV_NOTE,
+                                       .text = arena_printf(
+                                           &w->arena,
+                                           "%s:%u: %s: it wrote down what lighter lends it for "
+                                           "Go modules, so it runs again without",
+                                           w->env->file->name, w->step->src.line, w->step->title)});
+    copyroot_drop(t->root);
+    t->root = NULL;
+    t->plain = true;
+    t->tells = false;
+    return fs_remove_tree(store, t->upper, e) && fs_remove_tree(store, t->scratch, e) &&
+           make_dirs(w, t, e) && run_command(w, t, e);
 }
 
 /* An Upper without entries is the empty snapshot. */
@@ -298,20 +370,20 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     Store *s = w->env->store;
     const char *upper = arena_printf(&w->arena, "%s/upper", dir),
                *scratch = arena_printf(&w->arena, "%s/scratch", dir);
-    scoped(copyroot) CopyRoot *root = NULL;
-    SandboxEnd end;
     Stack below;
     uint64_t at = clock_ns();
-    if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
+    if (mkdirat(store_dirfd(s), dir, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
-    if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
-        !snapshot_make_root(s, &below, upper, e))
+    if (!steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
     steps_span(w, "root", at);
     Log *log = NEW(&w->arena, Log);
     *log = (Log){.w = w, .file = HISTORY_LOG_NONE};
     history_log_begin(&log->file, store_dirfd(s), &w->key, w->created);
-    bool ended = run_command(w, &below, upper, scratch, log, &end, &root, e);
+    Attempt t = {.below = &below, .upper = upper, .scratch = scratch, .log = log};
+    bool ended = run_attempts(w, &t, e);
+    scoped(copyroot) CopyRoot *root = t.root;
+    SandboxEnd end = t.end;
     w->log = history_log_end(&log->file, &w->arena, !ended || end.cancelled || end.code);
     if (!ended)
         return err_wrap(e, "%s:%u: %s", w->env->file->name, w->step->src.line, w->step->title);
@@ -328,9 +400,37 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     return keep_upper(w, &below, upper, &root, ret, e);
 }
 
+/* Programs of another machine: the error says what would run them, and how to do without. */
+static bool check_foreign(StepWork *w, Err *e)
+{
+    const char *foreign = w->step->u.run.foreign;
+    Platform p;
+    if (!foreign)
+        return true;
+    if (!image_platform_parse(&w->arena, foreign, &p, e))
+        return false;
+    SandboxEmulator emulator = sandbox_emulator(p.architecture);
+    if (emulator == EMULATOR_READY)
+        return true;
+    return df_err(
+               w->env->file, &w->step->src, e,
+               emulator == EMULATOR_NONE
+                   ? "RUN in a stage for %s needs an emulator on this machine (linux/%s), and "
+                     "none is registered: as root, 'apt install qemu-user-static binfmt-support' "
+                     "does it; or let the stage run here (FROM --platform=$BUILDPLATFORM) and "
+                     "compile for $TARGETARCH"
+                   : "RUN in a stage for %s needs an emulator on this machine (linux/%s), and the "
+                     "one that is registered is not found inside an image: register it with flag "
+                     "F, as the package qemu-user-static does",
+               foreign, image_arch()) ||
+           (e->kind = ERR_ENV, false);
+}
+
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     char dir[STORE_TMP_MAX];
+    if (!check_foreign(w, e))
+        return false;
     if (!store_tmp(w->env->store, "run", dir, e))
         return false;
     bool ok = run_in(w, dir, ret, e);
@@ -374,7 +474,7 @@ bool steps_shell(StepWork *w, SandboxEnd *ret, Err *e)
     Store *s = w->env->store;
     if (mkdirat(store_dirfd(s), dir, 0700) < 0 || mkdirat(store_dirfd(s), scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
-    if (!make_spec(w, &f->below, NULL, scratch, &mounts, &spec, e))
+    if (!make_spec(w, &f->below, NULL, scratch, &mounts, NULL, &spec, e))
         return false;
     strlist_add(&w->arena, &argv, shell_of(&w->step->u.run));
     spec.argv = argv;

@@ -6,7 +6,7 @@
  * docs/cache-keys.md.
  *
  * Used by: solve, export.
- * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -14,6 +14,7 @@
 #include "base/event.h"
 #include "base/key.h"
 #include "context/context.h"
+#include "gomod/gomod.h"
 #include "plan/plan.h"
 #include "sandbox/sandbox.h"
 #include "source/source.h"
@@ -56,6 +57,7 @@ typedef struct StepsEnv {
     SandboxLimits limits; /* of each RUN; in no key */
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
+    Gomod *gomod;         /* modules for steps that run Go; NULL: they see to themselves */
     SandboxHost host;
     CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
     bool fast_owners;   /* see SandboxSpec */

@@ -434,10 +434,11 @@ static bool add_history(Inventory *x, const char *top)
 /* What is nobody's: the database, work of running processes, the directories themselves. */
 static bool add_internal(Inventory *x)
 {
-    static const char *const CONTAINERS[] = {".",   "snapshots", "blobs",  "blobs/sha256", "mounts",
-                                             "git", "index",     "builds", "logs"};
-    static const char *const KNOWN[] = {"snapshots", "blobs",  "mounts", "git",
-                                        "index",     "builds", "logs"};
+    static const char *const CONTAINERS[] = {".",      "snapshots", "blobs",  "blobs/sha256",
+                                             "mounts", "git",       "index",  "builds",
+                                             "logs",   "gomod",     "gocache"};
+    static const char *const KNOWN[] = {"snapshots", "blobs", "mounts", "git",    "index",
+                                        "builds",    "logs",  "gomod",  "gocache"};
     StrList names;
     if (!list(x, ".", &names))
         return false;
@@ -562,7 +563,8 @@ static bool take_all(Inventory *x)
            add_snapshots(x) && add_blobs(x) &&
            each(x, "SELECT p.blob, p.diff_id FROM packed p", packed_row) &&
            add_dirs(x, "mounts", "exec.cachemount") && add_dirs(x, "git", "source.git") &&
-           add_dirs(x, "index", "source.local") && add_history(x, "builds") &&
+           add_dirs(x, "index", "source.local") && add_dirs(x, "gomod", "go.module") &&
+           add_dirs(x, "gocache", "go.buildcache") && add_history(x, "builds") &&
            add_history(x, "logs") &&
            each(x,
                 "SELECT u.name, " USE_COLUMNS

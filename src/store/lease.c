@@ -251,6 +251,20 @@ bool store_use(Store *s, const char *path, const char *what, Err *e)
     return true;
 }
 
+bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e)
+{
+    char name[NAME_MAX_LEN];
+    bool gone;
+    (void)snprintf(name, sizeof name, "d%.120s", path);
+    if (!lease(s, name, made, &gone, e))
+        return false;
+    pthread_mutex_lock(&s->lock);
+    if (made)
+        use_of(s, name)->what = arena_strdup(&s->arena, what);
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
 bool store_index(Store *s, const char *dir, const char *rule, char out[static STORE_TMP_MAX],
                  Err *e)
 {

@@ -48,6 +48,27 @@ static bool check_fs(Store *s, Err *e)
     return true;
 }
 
+/*
+ * Records name build arguments, and layers hold files that were private: nobody else reads here,
+ * also where the directory was there before, with nothing in it. A store that is there keeps the
+ * mode its owner gave it.
+ */
+static bool close_to_others(Store *s, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    StrList names;
+    struct stat st;
+    if (!fs_list(&a, s->dirfd, &names, e))
+        return false;
+    if (fstat(s->dirfd, &st) < 0)
+        return err_errno(e, ERR_STORE, "stat '%s'", s->path);
+    for (size_t i = 0; i < names.n; i++)
+        if (strcmp(names.v[i], "lost+found") != 0)
+            return true;
+    return fchmod(s->dirfd, st.st_mode & 0700) == 0 || errno == EPERM ||
+           err_errno(e, ERR_STORE, "change mode of '%s'", s->path);
+}
+
 bool store_replace(Store *s, const char *name, const char *bytes, size_t n, Err *e)
 {
     char tmp[STORE_TMP_MAX];
@@ -79,6 +100,8 @@ static bool make_tree(Store *s, Err *e)
         "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
     if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0 && faccessat(s->dirfd, "tmp", F_OK, 0) == 0)
         return true;
+    if (!close_to_others(s, e))
+        return false;
     for (size_t i = 0; i < NELEM(DIRS); i++)
         if (mkdirat(s->dirfd, DIRS[i], i < 2 ? 0755 : 0700) < 0 && errno != EEXIST)
             return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, DIRS[i]);
@@ -95,13 +118,8 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
         die_nomem();
     s->dirfd = s->lockfd = s->leasefd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    bool fresh = access(path, F_OK) < 0;
     if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
         return err_wrap(e, "store");
-    /* Records name build arguments, and layers hold files that were private: nobody else reads
-     * here. */
-    if (fresh && fchmod(s->dirfd, 0700) < 0)
-        return err_errno(e, ERR_STORE, "change mode of '%s'", path);
     if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e) || !durable_recover(s, e))
         return false;
     *ret = s;

@@ -16,7 +16,7 @@
  *   turns/<hex>                                held by the process that runs the step of that key
  *   builds/, logs/                             what builds left behind; see history/
  *
- * Used by: snapshot, source, steps, solve, export, cmd.  Uses: base, image.
+ * Used by: snapshot, source, gomod, steps, solve, export, cmd.  Uses: base, image.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -222,6 +222,12 @@ NODISCARD bool store_tag(Store *s, const char *name, const Digest *id, Err *e);
 NODISCARD bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_found,
                           Err *e);
 
+/*
+ * Of an image for several platforms the name alone means this machine's; the others are tagged
+ * NAME#PLATFORM, which nobody can type as a name of an image.
+ */
+enum { STORE_PLATFORM_MARK = '#' };
+
 typedef struct StoreTag {
     const char *name; /* NULL: an image without a tag */
     Digest id;
@@ -233,7 +239,16 @@ typedef struct StoreTag {
 /* store_list - all tags with their images, newest first, then untagged images. */
 NODISCARD bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e);
 
-/* A packed form of a layer. */
+/* store_form - a form of a layer at another level than the format's own: see layer/layer.h. */
+static inline Compression store_form(Compression how, int level)
+{
+    return level ? (Compression)((int)how + 16 * (level + 2)) : how;
+}
+/* store_others - the tags NAME#PLATFORM beside a name, sorted; of a StoreTag, name and id. */
+NODISCARD bool store_others(Store *s, Arena *a, const char *name, StoreTag **ret, size_t *ret_n,
+                            Err *e);
+
+/* A packed form of a layer; `how` may be a store_form(). */
 NODISCARD bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *ret,
                                 uint64_t *ret_size, bool *ret_found, Err *e);
 NODISCARD bool store_packed_put(Store *s, const Digest *diff_id, Compression how,
@@ -284,7 +299,8 @@ typedef struct StoreItem {
     const char *id;   /* for people: "s12", "sha256:...", "mounts/..." */
     const char *name; /* the store's own; see store/keep.h */
     const char *type; /* image, layer, regular, exec.cachemount, source.git.checkout, source.git,
-                         source.http, source.local, blob, log, internal */
+                         source.http, source.local, go.module, go.buildcache, blob, log,
+                         internal */
     const char *what; /* what made it; never NULL */
     uint64_t size;    /* bytes on the disk */
     int64_t created, used; /* seconds since the epoch; 0: not known */
@@ -342,6 +358,12 @@ void store_just_looks(Store *s);
  * ends: it is not collected meanwhile. Call it before looking whether the directory is there.
  *   what  for listings: the cache's id, the remote */
 NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
+/*
+ * store_use_made - the same for a directory that never changes but by who makes it: gomod/<id>. It
+ * is measured by the process that says that it `made` something in it. The path is cut at 120
+ * bytes.
+ */
+NODISCARD bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e);
 /*
  * store_index - where what is known of a directory outside is kept, relative to store_dirfd(); it
  * is used by this process from now on, and need not be there. Who makes it says so with

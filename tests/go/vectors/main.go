@@ -3,7 +3,7 @@
 //	go run ./vectors KIND N [SEED] > ../vectors/go/KIND.jsonl
 //
 // Those checked in: module 1500, settings 1200, goenv 300 (asks the go command), modfile 1200, zip 420, note 1000, sumdb 90,
-// answer 600. sumgolang.jsonl is what sum.golang.org served.
+// answer 600, ed25519 500. sumgolang.jsonl is what sum.golang.org served.
 //
 // One JSON object a line: `op`, `in` (arguments) and `out`; all texts but `op` are in hex when `x` is true.
 package main

@@ -1,0 +1,221 @@
+"""A Go module proxy of the tests' own: modules made of texts, served right or wrong, every request counted.
+
+The hashes are computed here by the rules of the Go modules reference, with the standard library alone.
+"""
+
+import base64
+import hashlib
+import http.server
+import io
+import json
+import threading
+import time
+import urllib.parse
+import zipfile
+
+
+def escaped(text):
+    return "".join("!" + c.lower() if c.isupper() else c for c in text)
+
+
+def h1(files):
+    """The hash of {name: bytes}. Source: Go modules reference, "go.sum files"."""
+    lines = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files, key=str.encode))
+    return "h1:" + base64.b64encode(hashlib.sha256(lines.encode()).digest()).decode()
+
+
+class Module:
+    """One version of a module."""
+
+    def __init__(self, path, version="v1.0.0", files=None, requires=(), go="1.20", time="2024-01-15T10:20:30Z"):
+        self.path, self.version, self.time = path, version, time
+        lines = [f"module {path}", "", f"go {go}"]
+        lines += [f"require {m.path} {m.version}" for m in requires]
+        self.requires = list(requires)
+        self.mod = ("\n".join(lines) + "\n").encode()
+        self.files = {"go.mod": self.mod}
+        for name, text in (files or {"a.go": f"package {path.rsplit('/', 1)[-1].split('.')[0].lower()}\n\nconst Name = {json.dumps(path)}\n"}).items():
+            self.files[name] = text.encode() if isinstance(text, str) else text
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
+            for name in sorted(self.files):
+                info = zipfile.ZipInfo(f"{path}@{version}/{name}", (1980, 1, 1, 0, 0, 0))
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = 0o644 << 16
+                z.writestr(info, self.files[name])
+        self.zip = buffer.getvalue()
+
+    @property
+    def base(self):
+        return f"{escaped(self.path)}/@v/{escaped(self.version)}"
+
+    @property
+    def zip_h1(self):
+        prefix = f"{self.path}@{self.version}/"
+        return h1({prefix + name: data for name, data in self.files.items()})
+
+    @property
+    def mod_h1(self):
+        return h1({"go.mod": self.mod})
+
+    def sums(self):
+        return f"{self.path} {self.version} {self.zip_h1}\n{self.path} {self.version}/go.mod {self.mod_h1}\n"
+
+
+def all_of(modules):
+    """The modules with all that they require, each once."""
+    found = {}
+    def add(m):
+        if (m.path, m.version) not in found:
+            found[m.path, m.version] = m
+            for r in m.requires:
+                add(r)
+    for m in modules:
+        add(m)
+    return list(found.values())
+
+
+def go_sum(*modules):
+    return "".join(sorted(line for m in all_of(modules) for line in m.sums().splitlines(True)))
+
+
+def go_mod(*modules, name="example.test/main", go="1.20"):
+    direct = "".join(f"require {m.path} {m.version}\n" for m in modules)
+    indirect = "".join(f"require {m.path} {m.version} // indirect\n" for m in all_of(modules) if m not in modules)
+    return f"module {name}\n\ngo {go}\n\n{direct}{indirect}"
+
+
+class Proxy:
+    """Serves modules on loopback. `faults` maps the end of a path to what is done instead: a status,
+    or a function (handler, body) -> None that answers itself."""
+
+    def __init__(self, modules=(), delay=0.0):
+        self.modules, self.faults, self.requests, self.delay = {}, {}, [], delay
+        self.extra = {}  # path -> bytes
+        self.lock = threading.Lock()
+        self.add(*modules)
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                owner.answer(self)
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, request, client_address):
+                pass
+
+        self.server = Server(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def add(self, *modules):
+        for m in all_of(modules):
+            self.modules[m.path, m.version] = m
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # -- what was asked
+
+    def asked(self, end=""):
+        with self.lock:
+            return [path for path in self.requests if path.endswith(end)]
+
+    def forget(self):
+        with self.lock:
+            self.requests.clear()
+
+    # -- answers
+
+    def body(self, path):
+        if path in self.extra:
+            return self.extra[path]
+        for m in self.modules.values():
+            if path == m.base + ".zip":
+                return m.zip
+            if path == m.base + ".mod":
+                return m.mod
+            if path == m.base + ".info":
+                return json.dumps({"Version": m.version, "Time": m.time}).encode()
+            if path == f"{escaped(m.path)}/@v/list":
+                return "".join(n.version + "\n" for n in self.modules.values() if n.path == m.path).encode()
+            if path == f"{escaped(m.path)}/@latest":
+                last = sorted(n.version for n in self.modules.values() if n.path == m.path)[-1]
+                return json.dumps({"Version": last, "Time": m.time}).encode()
+        return None
+
+    def answer(self, handler):
+        path = urllib.parse.unquote(handler.path.lstrip("/"))
+        with self.lock:
+            self.requests.append(path)
+        if self.delay:
+            time.sleep(self.delay)
+        body = self.body(path)
+        for end, fault in self.faults.items():
+            if not path.endswith(end):
+                continue
+            if callable(fault):
+                fault(handler, body)
+                return
+            self.send(handler, fault, b"the test says so\n")
+            return
+        if body is None:
+            self.send(handler, 404, b"not found\n")
+        else:
+            self.send(handler, 200, body)
+
+    @staticmethod
+    def send(handler, status, body, length=None):
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(body) if length is None else length))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+# ---- faults --------------------------------------------------------------------------------------
+
+def truncated(handler, body):
+    Proxy.send(handler, 200, body[:len(body) // 2], len(body))
+    handler.close_connection = True
+
+
+def too_short(handler, body):
+    """Half of it, and the header says that this is all."""
+    Proxy.send(handler, 200, body[:len(body) // 2])
+
+
+def flipped(handler, body):
+    at = len(body) // 3
+    Proxy.send(handler, 200, body[:at] + bytes([body[at] ^ 1]) + body[at + 1:])
+
+
+def other(module):
+    """What another module's zip would be, under this one's name."""
+    def answer(handler, _):
+        Proxy.send(handler, 200, module.zip)
+    return answer
+
+
+def hung_up(handler, _):
+    handler.close_connection = True
+    handler.connection.close()

@@ -1,0 +1,411 @@
+"""Go modules come through the module store: what a step sees of proxies is what its own GOPROXY says,
+what is kept is proven, and no image tells of it."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from goproxy import (Module, Proxy, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
+from harness import wait_for
+
+DOWNLOAD = """\
+FROM golang:1.22
+WORKDIR /app
+COPY go.mod go.sum ./
+RUN go mod download
+"""
+MAIN = 'package main\n\nimport dep "{path}"\n\nfunc main() {{ println(dep.Name) }}\n'
+
+
+@pytest.fixture(scope="module")
+def go(module_lighters, bases):
+    """A store with a golang base. Tests in it use modules of their own names."""
+    return module_lighters(bases=[bases("golang")])
+
+
+@pytest.fixture
+def cold(lighters, bases):
+    return lighters(bases=[bases("golang")])
+
+
+@pytest.fixture
+def proxy():
+    with Proxy() as p:
+        yield p
+
+
+@pytest.fixture
+def tun(needs):
+    """passt may open its device: as udev makes it; a machine without udev has it for root alone."""
+    needs("pasta")
+    before = os.stat("/dev/net/tun").st_mode
+    if os.geteuid() == 0:
+        os.chmod("/dev/net/tun", 0o666)
+    yield
+    if os.geteuid() == 0:
+        os.chmod("/dev/net/tun", before)
+
+
+def project(lighter, *modules, files=None, **more):
+    return lighter.context({"go.mod": go_mod(*modules, **more), "go.sum": go_sum(*modules), **(files or {})})
+
+
+def build(lighter, context, *args, proxy=None, goproxy=None, dockerfile=DOWNLOAD, env=None, **options):
+    value = goproxy if goproxy is not None else proxy.url
+    env = {"GOPROXY": value, "GOSUMDB": "off", "GOENV": "off", **(env or {})}
+    return lighter.build(context, "--epoch=content", *args, dockerfile=dockerfile, env=env, **options)
+
+
+def kept(lighter):
+    """What the module store holds: {"path@version": directory}."""
+    found = {}
+    for about in (lighter.store / "gomod").glob("*/about"):
+        path, version = about.read_text().splitlines()[:2]
+        found[f"{path}@{version}"] = about.parent
+    return found
+
+
+# ---- what is the same ----------------------------------------------------------------------------
+
+def test_a_download_leaves_the_same_layer_through_the_store_and_past_it(cold, proxy):
+    b = Module("example.test/Same/B")
+    a = Module("example.test/same/a", requires=[b])
+    proxy.add(a)
+    context = project(cold, a)
+    plain = build(cold, context, "--go-gateway=off", proxy=proxy)
+    assert "example.test/same/a@v1.0.0" not in kept(cold)
+    ids = {build(cold, context, "--no-cache", proxy=proxy).id}
+    ids |= {build(cold, context, "--no-cache", proxy=proxy).id}
+    ids |= {build(cold, context, "--no-cache", "--go-offline", proxy=proxy).id}
+    assert ids == {plain.id}
+
+
+@pytest.mark.parametrize("network", ["host", "none", "passt"])
+def test_the_store_serves_every_network_mode(go, proxy, network, request):
+    if network == "passt":
+        request.getfixturevalue("tun")
+    a = Module(f"example.test/net/{network}")
+    proxy.add(a)
+    context = project(go, a)
+    plain = build(go, context, "--go-gateway=off", proxy=proxy)
+    first = build(go, context, "--no-cache", f"--network={network}", proxy=proxy)
+    assert first.id == plain.id
+    proxy.forget()
+    assert build(go, context, "--no-cache", f"--network={network}", proxy=proxy).id == plain.id
+    assert proxy.asked() == []
+
+
+def test_a_step_in_a_network_of_its_own_reaches_proxies_only_through_the_gateway(go, proxy, tun):
+    """passt leads nowhere on the caller's loopback, where the proxy is."""
+    a = Module("example.test/gate/a")
+    proxy.add(a)
+    text = "FROM golang:1.22\nWORKDIR /m\nRUN go mod init x && go get example.test/gate/a@latest\n"
+    context = go.context({})
+    assert build(go, context, "--network=passt", proxy=proxy, dockerfile=text).ran
+    assert "example.test/gate/a/@v/list" in proxy.asked()
+    failed = build(go, context, "--network=passt", "--no-cache", "--go-gateway=off", proxy=proxy, dockerfile=text,
+                   code=1)
+    assert "connection refused" in failed.stderr or "dial tcp" in failed.stderr
+
+
+def test_what_is_downloaded_is_fetched_once_by_all_builds(go, proxy):
+    """P5, between builds: the second one asks for nothing, whatever its project is called."""
+    a = Module("example.test/once/a", requires=[Module("example.test/once/b")])
+    proxy.add(a)
+    build(go, project(go, a), proxy=proxy)
+    assert len(proxy.asked("example.test/once/a/@v/v1.0.0.zip")) == 1
+    proxy.forget()
+    build(go, project(go, a, name="example.test/second"), proxy=proxy)
+    assert proxy.asked() == []
+
+
+def test_many_clients_at_once_ask_the_proxy_once(go, proxy):
+    """P5: 32 go commands, each with a module cache of its own, and a slow proxy."""
+    mods = [Module(f"example.test/many/m{i}") for i in range(6)]
+    top = Module("example.test/many/top", requires=mods)
+    proxy.add(top)
+    proxy.delay = 0.05
+    text = DOWNLOAD.replace("RUN go mod download", "RUN for i in $(seq 32); do GOMODCACHE=/m$i go mod download & done; "
+                            "wait; ls -d /m*/cache/download/example.test/many/top | wc -l")
+    result = build(go, project(go, top), proxy=proxy, dockerfile=text)
+    assert "32" in result.log
+    zips = [path for path in proxy.asked() if path.endswith((".zip", ".mod", ".info"))]
+    assert len(zips) == len(set(zips)), "an URL was asked for twice"
+
+
+def test_go_asks_for_nothing_outside_go_sum(go, proxy):
+    """P10: what is prefetched is what go would have asked for, and go.sum names all of it."""
+    leaf = [Module(f"example.test/sub/leaf{i}", version=f"v1.{i}.0") for i in range(5)]
+    mid = [Module(f"example.test/sub/mid{i}", requires=leaf[i:i + 2]) for i in range(4)]
+    top = Module("example.test/sub/top", requires=mid)
+    proxy.add(top)
+    build(go, project(go, top), proxy=proxy)
+    named = {line.split()[0] for line in go_sum(top).splitlines()}
+    assert {path.split("/@v/")[0] for path in proxy.asked()} <= named
+
+
+# ---- the proxies' words --------------------------------------------------------------------------
+
+CODES = (200, 400, 401, 403, 404, 410, 429, 500, 502, 503, "refused")
+
+
+@pytest.mark.parametrize("separator", [",", "|"])
+def test_after_each_answer_go_goes_on_or_stops_as_without_the_gateway(go, separator):
+    """P1: eleven answers of the first proxy, and whether the second one is asked."""
+    mods = {code: Module(f"example.test/code{code}x{'comma' if separator == ',' else 'bar'}") for code in CODES}
+    text = "FROM golang:1.22\nWORKDIR /m\nRUN go mod init x; " + "; ".join(
+        f"go mod download {m.path}@v1.0.0 >/dev/null 2>&1 && echo {code} ok || echo {code} failed"
+        for code, m in mods.items()) + "; true\n"
+    seen = {}
+    for gateway in ("on", "off"):
+        with Proxy() as first, Proxy(mods.values()) as second:
+            first.add(mods[200])
+            for code, m in mods.items():
+                if code == "refused":
+                    first.faults[f"{m.base}.info"] = first.faults[f"{m.base}.mod"] = hung_up
+                elif code != 200:
+                    first.faults[f"{m.base}.info"] = first.faults[f"{m.base}.mod"] = code
+                    first.faults[f"{m.base}.zip"] = code
+            result = build(go, go.context({}), f"--go-gateway={gateway}", "--no-cache", dockerfile=text,
+                           goproxy=f"{first.url}{separator}{second.url}")
+            asked = {path.split("/")[1] for path in second.asked()}
+            seen[gateway] = (sorted(line for line in result.log if line.endswith((" ok", " failed"))), asked)
+    assert seen["on"] == seen["off"]
+    assert "404 ok" in seen["on"][0]
+    assert ("500 ok" if separator == "|" else "500 failed") in seen["on"][0]
+
+
+def test_capitals_are_escaped_and_plain_ones_refused(go, proxy):
+    """P2."""
+    upper, lower = Module("example.test/Case/X", version="v1.0.0-RC1"), Module("example.test/case/x", version="v1.0.0")
+    proxy.add(upper, lower)
+    result = build(go, project(go, upper, lower), proxy=proxy)
+    assert {path.split("/@v/")[0] for path in proxy.asked(".zip")} == {"example.test/!case/!x", "example.test/case/x"}
+    assert {"example.test/Case/X@v1.0.0-RC1", "example.test/case/x@v1.0.0"} <= set(kept(go))
+    assert result.ran
+
+
+def test_lists_and_branches_are_asked_for_each_time_and_versions_once(go, proxy):
+    """P7."""
+    a = Module("example.test/fresh/a")
+    proxy.add(a)
+    proxy.extra["example.test/fresh/a/@v/main.info"] = proxy.body(a.base + ".info")
+    text = ("FROM golang:1.22\nWORKDIR /m\nRUN go mod init x && go list -m -versions example.test/fresh/a && "
+            "go get example.test/fresh/a@latest && go get example.test/fresh/a@main && go mod download\n")
+    for _ in range(2):
+        proxy.forget()
+        build(go, go.context({}), "--no-cache", proxy=proxy, dockerfile=text)
+        assert len(proxy.asked("/@v/list")) >= 1
+        assert len(proxy.asked("fresh/a/@v/main.info")) == 1
+
+
+def test_a_proxy_that_is_off_for_the_caller_leaves_the_store(go, proxy):
+    """P8: with GOPROXY=off nobody is asked, and what the store has is enough."""
+    a = Module("example.test/off/a")
+    proxy.add(a)
+    context = project(go, a)
+    plain = build(go, context, proxy=proxy)
+    proxy.forget()
+    text = DOWNLOAD.replace("go mod download", "go list -deps example.test/off/a")
+    assert build(go, context, goproxy="off", dockerfile=text).ran
+    assert proxy.asked() == [] and plain.ran
+    refused = build(go, context, proxy=proxy, code=1, dockerfile=DOWNLOAD.replace("COPY", "ENV GOPROXY=off\nCOPY"))
+    assert "module lookup disabled by GOPROXY=off" in refused.stderr
+
+
+# ---- wrong bytes ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("fault", [truncated, too_short, flipped])
+def test_a_damaged_zip_fails_the_build_and_is_not_kept(go, proxy, fault):
+    """P4."""
+    a = Module(f"example.test/bad/{fault.__name__}", files={"a.go": "package a\n" + "// x\n" * 2000, "b.txt": os.urandom(4000)})
+    proxy.add(a)
+    proxy.faults[f"{a.base}.zip"] = fault
+    context = project(go, a)
+    failed = build(go, context, proxy=proxy, code=None)
+    assert failed.code in (1, 5)
+    assert f"{a.path}@v1.0.0" not in kept(go)
+    proxy.faults.clear()
+    assert build(go, context, proxy=proxy).ran
+
+
+@pytest.mark.parametrize("separator", [",", "|"])
+def test_bytes_that_go_sum_excludes_are_named_and_end_the_build(go, proxy, separator):
+    a = Module(f"example.test/wrong/{'a' if separator == ',' else 'b'}")
+    bad = Module(a.path, files={"a.go": "package evil\n"})
+    proxy.add(a)
+    proxy.faults[f"{a.base}.zip"] = other(bad)
+    with Proxy([a]) as behind:
+        failed = build(go, project(go, a), goproxy=f"{proxy.url}{separator}{behind.url}", code=5)
+    for part in (a.path, "v1.0.0", a.zip_h1, bad.zip_h1, proxy.url, "go.sum"):
+        assert part in failed.error, part
+    where = kept(go).get(f"{a.path}@v1.0.0")
+    assert not where or separator == "|" and (where / "zip").read_bytes() == a.zip, "only what is right is kept"
+
+
+def test_a_go_mod_that_go_sum_excludes_is_not_used(go, proxy):
+    a = Module("example.test/wrong/mod")
+    proxy.add(a)
+    proxy.faults[f"{a.base}.mod"] = lambda h, _: Proxy.send(h, 200, a.mod + b"// more\n")
+    failed = build(go, project(go, a), proxy=proxy, code=5)
+    assert "its go.mod is not what go.sum says" in failed.error
+
+
+def test_what_nothing_proves_is_passed_on_and_not_kept(go, proxy):
+    a = Module("example.test/silent/a")
+    proxy.add(a)
+    text = "FROM golang:1.22\nWORKDIR /m\nRUN go mod init x && go get example.test/silent/a@v1.0.0\n"
+    assert build(go, go.context({}), proxy=proxy, dockerfile=text).ran
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+def test_a_module_that_another_project_proved_is_no_part_of_this_one(go, proxy):
+    """A go.sum can name any bytes; that must not reach a project whose go.sum names others."""
+    evil = Module("example.test/mine/a", files={"a.go": "package a\n\nconst Name = \"evil\"\n"})
+    good = Module("example.test/mine/a", files={"a.go": "package a\n\nconst Name = \"good\"\n"})
+    with Proxy([evil]) as theirs:
+        build(go, project(go, evil), proxy=theirs)
+    proxy.add(good)
+    main = {"main.go": MAIN.format(path="example.test/mine/a")}
+    text = DOWNLOAD.replace("go.mod go.sum", "go.mod go.sum main.go").replace("go mod download", "go run . 2>&1")
+    assert "good" in build(go, project(go, good, files=main), proxy=proxy, dockerfile=text).log
+
+
+def test_a_killed_download_leaves_nothing_that_is_served(cold, proxy):
+    """P6."""
+    a = Module("example.test/killed/a", files={"a.bin": os.urandom(1 << 20)})
+    proxy.add(a)
+
+    def stalled(handler, body):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body[:len(body) // 2])
+        handler.wfile.flush()
+        time.sleep(20)
+
+    proxy.faults[f"{a.base}.zip"] = stalled
+    context = project(cold, a)
+    child = cold.start("build", "-f", "-", str(context), env={"GOPROXY": proxy.url, "GOSUMDB": "off", "GOENV": "off"},
+                       stdin=open(cold.context({"Dockerfile": DOWNLOAD}) / "Dockerfile", "rb"))
+    wait_for(lambda: proxy.asked(".zip"), 60)
+    time.sleep(0.2)
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert f"{a.path}@v1.0.0" not in kept(cold)
+    proxy.faults.clear()
+    assert build(cold, context, proxy=proxy).ran
+    assert (kept(cold)[f"{a.path}@v1.0.0"] / "zip").read_bytes() == a.zip
+
+
+# ---- settings ------------------------------------------------------------------------------------
+
+def test_a_step_that_writes_its_environment_down_runs_again_without_ours(go, proxy):
+    """T8."""
+    a = Module("example.test/tells/a")
+    proxy.add(a)
+    text = DOWNLOAD + "RUN env | grep -v HOSTNAME > /e; ls /dev > /d; cat /proc/self/mountinfo | wc -l > /n; sleep 0\n"
+    context = project(go, a)
+    plain = build(go, context, "--go-gateway=off", proxy=proxy, dockerfile=text)
+    told = build(go, context, "--no-cache", proxy=proxy, dockerfile=text)
+    assert "runs again without" in told.stderr
+    assert told.id == plain.id
+
+
+def test_a_setting_that_go_env_wrote_holds(go, proxy):
+    """T9."""
+    a = Module("example.test/written/a")
+    proxy.add(a)
+    text = DOWNLOAD.replace("COPY", f"RUN go env -w GOPROXY={proxy.url} GOSUMDB=off\nCOPY")
+    result = go.build(project(go, a), dockerfile=text, env={"GOENV": "off"})
+    assert result.ran and proxy.asked(f"{a.base}.mod")
+    both = "FROM golang:1.22\nWORKDIR /m\n" + f"RUN go env -w GOPROXY={proxy.url} GOSUMDB=off && go mod init x && go get {a.path}\n"
+    assert go.build(go.context({}), dockerfile=both, env={"GOENV": "off"}).ran
+
+
+def test_a_private_module_is_not_kept(go, proxy):
+    """T10: GOPRIVATE says so, and a netrc leaves the proxy to go itself."""
+    a = Module("example.test/private/a")
+    proxy.add(a)
+    text = ("FROM golang:1.22\nENV GOPRIVATE=example.test/private GONOPROXY=none\nWORKDIR /app\nCOPY go.mod go.sum ./\n"
+            "RUN --mount=type=secret,id=netrc,target=/root/.netrc go mod download\n")
+    secret = go.context({"netrc": "machine 127.0.0.1 login me password secret-of-the-test\n"}) / "netrc"
+    result = build(go, project(go, a), "--secret", f"id=netrc,src={secret}", proxy=proxy, dockerfile=text)
+    assert result.ran and proxy.asked(f"{a.base}.zip")
+    assert f"{a.path}@v1.0.0" not in kept(go)
+    again = text.replace("--mount=type=secret,id=netrc,target=/root/.netrc ", "")
+    assert build(go, project(go, a), proxy=proxy, dockerfile=again).ran
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+def test_another_user_reads_the_store_too(go, proxy):
+    """T13."""
+    a = Module("example.test/user/a")
+    proxy.add(a)
+    text = ("FROM golang:1.22\nRUN mkdir -p /home/me && chown 1000:1000 /home/me\nUSER 1000:1000\nENV HOME=/home/me GOPATH=/home/me/go\n"
+            "WORKDIR /home/me/app\nCOPY --chown=1000:1000 go.mod go.sum ./\nRUN go mod download\n")
+    context = project(go, a)
+    plain = build(go, context, "--go-gateway=off", proxy=proxy, dockerfile=text)
+    assert build(go, context, "--no-cache", proxy=proxy, dockerfile=text).id == plain.id
+
+
+def test_a_vendored_project_asks_nobody(go, proxy):
+    """T14."""
+    a = Module("example.test/vendored/a")
+    proxy.add(a)
+    files = {"main.go": MAIN.format(path=a.path), "vendor/modules.txt": f"# {a.path} v1.0.0\n## explicit; go 1.20\n{a.path}\n",
+             f"vendor/{a.path}/a.go": a.files["a.go"].decode()}
+    text = "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN go build -o /main . && /main\n"
+    assert build(go, project(go, a, files=files), proxy=proxy, dockerfile=text).ran
+    assert proxy.asked() == []
+
+
+def test_workspaces_and_replacements_are_built(go, proxy):
+    """T15: go.work, a directory as replacement, and a fork."""
+    a, fork = Module("example.test/work/a"), Module("example.test/work/fork", files={
+        "b.go": "package b\n\nconst Name = \"fork\"\n"})
+    proxy.add(a, fork)
+    files = {
+        "go.work": "go 1.20\n\nuse (\n\t./app\n\t./lib\n)\n",
+        "app/go.mod": f"module example.test/app\n\ngo 1.20\n\nrequire {a.path} v1.0.0\n\nrequire example.test/local v0.0.0\n\n"
+                      f"require example.test/work/b v1.0.0\n\nreplace example.test/local => ./local\n\n"
+                      f"replace example.test/work/b => {fork.path} v1.0.0\n",
+        "app/go.sum": go_sum(a, fork),
+        "app/local/go.mod": "module example.test/local\n\ngo 1.20\n",
+        "app/local/l.go": "package local\n\nconst Name = \"local\"\n",
+        "app/main.go": "package main\n\nimport (\n\t\"example.test/lib\"\n\t\"example.test/local\"\n"
+                       "\ta \"example.test/work/a\"\n\tb \"example.test/work/b\"\n)\n\n"
+                       "func main() { println(a.Name, b.Name, local.Name, lib.Name) }\n",
+        "lib/go.mod": "module example.test/lib\n\ngo 1.20\n",
+        "lib/lib.go": "package lib\n\nconst Name = \"lib\"\n",
+    }
+    text = "FROM golang:1.22\nWORKDIR /w\nCOPY . .\nRUN cd app && go run . 2>&1\n"
+    log = build(go, go.context(files), proxy=proxy, dockerfile=text).log
+    assert "example.test/work/a fork local lib" in log
+
+
+# ---- offline -------------------------------------------------------------------------------------
+
+def test_offline_names_what_is_missing_and_asks_nobody(cold, proxy):
+    a, b = Module("example.test/offline/a"), Module("example.test/offline/b")
+    proxy.add(a, b)
+    context = project(cold, a, b)
+    failed = build(cold, context, "--go-offline", proxy=proxy, code=4)
+    assert "example.test/offline/a@v1.0.0 (zip)" in failed.error
+    assert "example.test/offline/b@v1.0.0 (go.mod)" in failed.error
+    assert proxy.asked() == []
+    plain = build(cold, context, proxy=proxy)
+    proxy.close()
+    assert build(cold, context, "--go-offline", "--no-cache", proxy=proxy).id == plain.id
+
+
+def test_the_store_lists_and_drops_modules(cold, proxy):
+    a = Module("example.test/listed/a")
+    proxy.add(a)
+    build(cold, project(cold, a), proxy=proxy)
+    listed = cold("du", "--verbose", *(["--isolation", cold.isolation] if cold.isolation else [])).stdout
+    assert "example.test/listed/a@v1.0.0" in listed
+    cold("prune", "--all", "-f", *(["--isolation", cold.isolation] if cold.isolation else []), code=None)
+    assert f"{a.path}@v1.0.0" not in kept(cold)
