@@ -73,25 +73,6 @@ static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_
     event_send(&s->env->sink, &ev);
 }
 
-static void bind_inputs(Solver *s, size_t i)
-{
-    const PlanStep *p = step_at(s, i);
-    StepWork *w = &s->sol.works[i];
-    w->env = s->env;
-    w->step = p;
-    w->parent = p->ninput > 0 ? &s->sol.results[p->inputs[0]] : NULL;
-    w->results = s->sol.results;
-}
-
-static bool inputs_done(const Solver *s, size_t i)
-{
-    const PlanStep *p = step_at(s, i);
-    for (uint32_t k = 0; k < p->ninput; k++)
-        if (s->state[p->inputs[k]] != STATE_DONE)
-            return false;
-    return true;
-}
-
 /* Whether a step is to run whatever the records say. */
 static bool runs_anyway(const Solver *s, size_t i)
 {
@@ -102,6 +83,26 @@ static bool runs_anyway(const Solver *s, size_t i)
     for (size_t k = 0; k < l->n && !named; k++)
         named = strlen(l->v[k]) == stage.len && !strncasecmp(l->v[k], stage.ptr, stage.len);
     return named;
+}
+
+static void bind_inputs(Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    StepWork *w = &s->sol.works[i];
+    w->env = s->env;
+    w->step = p;
+    w->parent = p->ninput > 0 ? &s->sol.results[p->inputs[0]] : NULL;
+    w->results = s->sol.results;
+    w->anew = runs_anyway(s, i);
+}
+
+static bool inputs_done(const Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    for (uint32_t k = 0; k < p->ninput; k++)
+        if (s->state[p->inputs[k]] != STATE_DONE)
+            return false;
+    return true;
 }
 
 /* Find the result of a step whose inputs are known. *ret_hit is false when it must run. */

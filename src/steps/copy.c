@@ -294,7 +294,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
     if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
-    if (able && !stacked_write(w, &below, ret, &done, e))
+    if (able && !w->anew && !stacked_write(w, &below, ret, &done, e))
         return false;
     if (done)
         return true;

@@ -104,6 +104,8 @@ typedef struct StepWork {
     const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
     const char *log;            /* name of the file with what it printed; NULL: nothing */
     int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
+    bool anew;                  /* nothing of an earlier run may be in the result */
+    bool trial;                 /* the result is looked at, and nothing of it is remembered */
 } StepWork;
 
 /* steps_event - an event about this step, to be filled in further. */

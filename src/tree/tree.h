@@ -74,6 +74,8 @@ void tree_digest(const Tree *t, Digest *ret);
 
 /* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
 bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
+/* tree_xattrs_same - whether they have the same attributes. */
+bool tree_xattrs_same(const TreeEntry *a, const TreeEntry *b);
 
 /* tree_write - append the entries of a walk as bytes, with a note of the caller's. */
 void tree_write(const Tree *t, Str note, Buf *out);
