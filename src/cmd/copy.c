@@ -273,28 +273,12 @@ static bool to_files(Copy *c)
     return true;
 }
 
-/* The image of this machine has the name alone; see cmd/names.h. */
 static bool to_store(Copy *c)
 {
-    const char *here = image_arch();
     if (!keep(c))
         return false;
-    NamedImage *all = NEW_N(c->a, NamedImage, c->nid);
-    for (size_t i = 0; i < c->nid; i++) {
-        SourceImage img;
-        if (!source_image(c->s, c->a, &c->ids[i], &img, c->e))
-            return false;
-        Platform p = {img.config.os, img.config.architecture,
-                      img.config.variant ? img.config.variant : ""};
-        all[i] = (NamedImage){c->ids[i], image_platform_text(c->a, &p)};
-        if (i && !strcmp(p.architecture, here) && !strcmp(p.os, "linux")) {
-            NamedImage first = all[0];
-            all[0] = all[i];
-            all[i] = first;
-        }
-    }
     c->digest = c->as_it_is ? c->docs.top.digest : c->ids[0];
-    return names_put(c->s, c->a, c->to.name, all, c->nid, c->e);
+    return names_join(c->s, c->a, c->to.name, c->ids, c->nid, c->e);
 }
 
 static bool give(Copy *c)

@@ -11,7 +11,8 @@
 NODISCARD bool export_layer(Store *s, Arena *a, const StoreLayer *l, const ExportStyle *style,
                             Descriptor *ret, Err *e);
 
-/* style_own - whether a style is that of an image's own manifest. */
+/* style_own - whether a style leaves an image its own manifest; what it says of indexes does not
+ * count. */
 bool style_own(const ExportStyle *style);
 
 /* style_notes - the style's annotations of a place; `platform` is of the image that is there, NULL

@@ -194,7 +194,7 @@ static bool push_config(Push *p, const Descriptor *manifest, Err *e)
 static bool push_documents(Push *p, const ExportItem *it, const StrList *names, bool by_digest,
                            ExportDoc *doc, Err *e)
 {
-    if (!export_document(p->s, p->a, it, p->own ? NULL : p->style, doc, e))
+    if (!export_document(p->s, p->a, it, p->style, doc, e))
         return false;
     for (size_t i = 0; i < doc->nmanifest; i++) {
         if (!push_config(p, &doc->manifests[i], e))

@@ -367,6 +367,7 @@ bool source_docs_layout(Store *s, Arena *a, const char *dir, const char *which,
     if (!open_layout(&x, dir, &raw, &text))
         return false;
     scoped(fd) int fd = raw;
+    x.dirfd = fd;
     if (!door_take_docs(&x, buf_str(&text), text.len, which, platform, &top))
         return false;
     *ret = (SourceDocs){.top = top};
@@ -408,5 +409,6 @@ bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which,
     if (!open_layout(&x, dir, &raw, &text))
         return false;
     scoped(fd) int fd = raw;
+    x.dirfd = fd;
     return door_take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
 }
