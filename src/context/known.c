@@ -141,7 +141,7 @@ static bool read_file(const Context *c, const ViewNode *file, KnownFile *f, Err 
 }
 
 /* The digest of a file. Under the lock. */
-static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err *e)
+static bool content_of(const Context *c, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e)
 {
     Known *k = known_of(c);
     KnownFile f = {0};
@@ -150,6 +150,7 @@ static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err 
     if (map_get(&k->by_path, file->path, &i) && index_same(&k->files[i].st, &f.st) &&
         !(k->files[i].flags & INDEX_RACY)) {
         *ret = k->files[i].content;
+        *ret_racy = false;
         return true;
     }
     const IndexEntry *old = old_file(k, file->path);
@@ -170,14 +171,15 @@ static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err 
     (void)map_put(&k->by_path, f.path, k->nfile);
     *ARENA_PUSH(&k->arena, k->files, k->nfile, k->file_cap) = f;
     *ret = f.content;
+    *ret_racy = f.flags & INDEX_RACY;
     return true;
 }
 
-static bool content(const void *arg, const ViewNode *file, Digest *ret, Err *e)
+static bool content(const void *arg, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e)
 {
     const Context *c = arg;
     pthread_mutex_lock(&known_of(c)->lock);
-    bool ok = content_of(c, file, ret, e);
+    bool ok = content_of(c, file, ret, ret_racy, e);
     pthread_mutex_unlock(&known_of(c)->lock);
     return ok;
 }

@@ -277,25 +277,19 @@ static bool read_names(Worker *w, ScanDir *d, int fd, Err *e)
 bool scan_is_local(int fd)
 {
     /* What changes these file systems is not only this kernel. FUSE may be anything. */
-    static const unsigned long REMOTE[] = {NFS_SUPER_MAGIC,
-                                           SMB_SUPER_MAGIC,
-                                           0xFF534D42 /* CIFS */,
-                                           0xFE534D42 /* SMB2 */,
-                                           V9FS_MAGIC,
-                                           FUSE_SUPER_MAGIC,
-                                           CODA_SUPER_MAGIC,
-                                           AFS_SUPER_MAGIC,
-                                           0x6B414653 /* kAFS */,
-                                           0x00C36400 /* Ceph */,
-                                           0x01161970 /* GFS2 */,
-                                           0x7461636F /* OCFS2 */,
-                                           0x0BD00BD0 /* Lustre */,
-                                           0x47504653 /* GPFS */};
+    static const unsigned long OTHERS[] = {
+        NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, 0xFF534D42 /* CIFS */, 0xFE534D42 /* SMB2 */, V9FS_MAGIC,
+        FUSE_SUPER_MAGIC, CODA_SUPER_MAGIC, AFS_SUPER_MAGIC, 0x6B414653 /* kAFS */,
+        0x00C36400 /* Ceph */, 0x01161970 /* GFS2 */, 0x7461636F /* OCFS2 */,
+        0x0BD00BD0 /* Lustre */, 0x47504653 /* GPFS */,
+        /* Images, whose maker chose inodes and all times: the next one may have the same. */
+        SQUASHFS_MAGIC, EROFS_SUPER_MAGIC_V1, ISOFS_SUPER_MAGIC, CRAMFS_MAGIC, UDF_SUPER_MAGIC,
+        0x7275 /* romfs */};
     struct statfs fs;
     if (fstatfs(fd, &fs) < 0)
         return false;
-    for (size_t i = 0; i < NELEM(REMOTE); i++)
-        if ((unsigned long)fs.f_type == REMOTE[i])
+    for (size_t i = 0; i < NELEM(OTHERS); i++)
+        if ((unsigned long)fs.f_type == OTHERS[i])
             return false;
     return true;
 }
@@ -716,6 +710,7 @@ static bool add_entry(Lister *l, const ScanDir *d, const Fact *k)
                      .link_group = k->flags & INDEX_LINKED ? group_of(l, k) : 0,
                      .content = *k->content,
                      .passage = k->flags & INDEX_MARKED,
+                     .racy = k->flags & INDEX_RACY,
                      .mtime = {st->mtime, st->mtime_ns},
                      .ctime = {st->ctime, st->ctime_ns}};
     return !(k->flags & INDEX_ODD) || tree_xattrs(l->scan->spec.dirfd, from, l->arena, t, l->e);

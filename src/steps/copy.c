@@ -172,7 +172,7 @@ static bool unpack(Copier *c, const TreeEntry *t, bool *ret_done)
         return true;
     UntarOpts o = {.chown = c->copy->chown != NULL, .uid = c->uid, .gid = c->gid};
     *ret_done = true;
-    return upper_untar(c->up, fd, c->copy->dest, &o, c->e);
+    return upper_untar(c->up, fd, c->copy->dest, &o, c->e) && upper_still(fd, t, c->e);
 }
 
 /* What the next build may write a difference to. */

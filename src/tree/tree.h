@@ -57,6 +57,9 @@ typedef struct TreeEntry {
      * Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
      */
     struct timespec mtime, ctime;
+    /* Carried too: it was written so shortly before it was read that its times may stay as they are
+     * when it is written again. */
+    bool racy;
 } TreeEntry;
 
 typedef struct Tree {
@@ -206,8 +209,8 @@ typedef struct ViewReader {
      */
     bool (*below)(const void *arg, Arena *a, const char *dir, const TreeFilter *filter, Tree *out,
                   Err *e);
-    /* The digest of a file. */
-    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, Err *e);
+    /* The digest of a file, and whether it is racy. */
+    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e);
 } ViewReader;
 
 /*
