@@ -120,6 +120,59 @@ def test_a_blob_that_is_a_link_or_a_pipe_is_refused(bare, temp):
     assert blob.name in refused(bare, "copy", f"oci:{layout}", "x")
 
 
+# ---- layers --------------------------------------------------------------------------------------
+
+def header(name, size=0, kind=b"0"):
+    """A tar header of any kind, whatever it says."""
+    h = bytearray(512)
+    h[:len(name)] = name
+    h[100:108], h[108:116], h[116:124] = b"0000644\0", b"0000000\0", b"0000000\0"
+    h[124:136] = b"%011o\0" % size if size < 8 ** 11 else b"\x80" + size.to_bytes(11, "big")
+    h[136:148], h[148:156], h[156:157], h[257:265] = b"00000000000\0", b" " * 8, kind, b"ustar\x0000"
+    h[148:156] = b"%06o\0 " % sum(h)
+    return bytes(h)
+
+
+def load_and_use(lighter, busybox_program, layer):
+    """Load an image with the layer over a good one and run on it: what fails, fails soon."""
+    maker = Maker().image(good_layer(busybox_program), layer, ref="docker.io/library/evil:latest")
+    began = time.monotonic()
+    done = lighter("load", input=maker.archive(), code=None, watch=True, timeout=100)
+    assert done.peak_kib < PEAK_KIB
+    if not done.code:
+        done = lighter.run_in('FROM evil\nRUN ["/bin/busybox", "true"]\n', code=None, watch=True, timeout=200)
+        assert done.peak_kib < PEAK_KIB
+    assert time.monotonic() - began < 120
+    assert not lighter.damaged_blobs() and lighter.leftovers() == []
+    return done
+
+
+@pytest.mark.parametrize("layer, said", [
+    (header(b"f", 1 << 60), ""), (header(b"f", (1 << 63) - 1), ""), (header(b"f", 8 ** 11 - 1), ""),
+    (header(b"f", 1 << 40) + b"x" * 512, ""), (header(b"PaxHeader", 1 << 40, b"x"), ""),
+    (header(b"././@LongLink", 1 << 40, b"L"), ""), (header(b"f", 0, b"S") + bytes(1024), ""),
+    (header(b"PaxHeader", 30, b"x") + b"30 GNU.sparse.realsize=9999999".ljust(512, b"\0") + header(b"f") + bytes(1024), None),
+    (header(b"PaxHeader", 26, b"x") + b"26 size=9223372036854775807\n".ljust(512, b"\0") + header(b"f") + bytes(1024), ""),
+], ids=range(9))
+def test_sizes_that_no_file_has_are_refused(bare, busybox_program, layer, said):
+    done = load_and_use(bare, busybox_program, layer)
+    assert said is None or done.code in (1, 3, 7), done
+
+
+def test_a_name_that_comes_a_hundred_thousand_times_is_one_file(bare, busybox_program):
+    layer = b"".join([header(b"f", 5) + b"hello".ljust(512, b"\0")] * 100000) + bytes(1024)
+    assert load_and_use(bare, busybox_program, layer).code == 0
+
+
+def test_a_hundred_thousand_entries_are_no_trouble_for_memory(bare, busybox_program):
+    layer = b"".join(header(b"%d/%d" % (n // 1000, n)) for n in range(100000)) + bytes(1024)
+    began = time.monotonic()
+    maker = Maker().image(good_layer(busybox_program), layer, ref="docker.io/library/many:latest")
+    done = bare("load", input=maker.archive(), watch=True, timeout=200)
+    done = bare.run_in('FROM many\nRUN ["/bin/busybox", "ls", "/99/99999"]\n', watch=True, timeout=400)
+    assert done.log == ["/99/99999"] and done.peak_kib < PEAK_KIB and time.monotonic() - began < 120
+
+
 # ---- docker's archives ---------------------------------------------------------------------------
 
 def archive(*members):
