@@ -62,6 +62,9 @@ static bool add_doc(Parts *p, const Descriptor *d, unsigned depth)
         return true;
     if (depth > INDEX_DEPTH)
         return err_set(p->e, ERR_STORE, "indexes are nested too deep");
+    if (!image_is_index(d->media_type) && !image_is_manifest(d->media_type))
+        return err_set(p->e, ERR_STORE, "media type '%s' is no image",
+                       d->media_type ? d->media_type : "");
     if (!store_read_blob(p->s, &d->digest, &text, p->e))
         return false;
     if (image_is_index(d->media_type)) {

@@ -301,6 +301,9 @@ static bool take_docs(Door *x, const Descriptor *d, unsigned depth)
     ImageIndex idx;
     if (depth > MAX_DEPTH)
         return err_set(x->e, ERR_STORE, "%s: indexes are nested too deep", x->name);
+    if (!image_is_index(d->media_type) && !image_is_manifest(d->media_type))
+        return err_set(x->e, ERR_STORE, "%s: media type '%s' is no image", x->name,
+                       d->media_type ? d->media_type : "");
     if (!take_doc(x, d, &text))
         return false;
     if (!image_is_index(d->media_type))
