@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test install clean format modes-table
+.PHONY: all demo test bench install clean format modes-table
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) lighter
@@ -19,6 +19,13 @@ demo:
 test:
 	tools/setup build demo test
 	tools/test $(BUILD)
+
+# BENCH='--only cold,unchanged' measures less, BENCH='--runs 9' more often.
+bench: all
+	tools/setup build demo test bench
+	tools/bases >/dev/null
+	tools/peers buildkit || echo "BuildKit cannot be had here: measured without it"
+	bench/bench $(BUILD)/lighter $(BENCH)
 
 install: all
 	install -D -m 0755 $(BUILD)/lighter $(DESTDIR)$(PREFIX)/bin/lighter

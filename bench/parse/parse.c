@@ -23,18 +23,18 @@ static double cpu_us(void)
 static bool once(Str text, size_t *ret_steps, Err *e)
 {
     scoped(arena) Arena a = {0};
-    PlanOpts o = {.any_platform = true};
+    PlanOpts o = {0};
     ImageConfig empty = image_config_empty(&a);
-    StrList names;
+    PlanImages images;
     DfFile f;
     Plan p;
     if (!df_parse(&a, "Dockerfile", text, DF_ANY_SYNTAX, &f, e) ||
-        !plan_images(&a, &f, &o, NULL, 0, &names, e))
+        !plan_images(&a, &f, &o, NULL, 0, &images, e))
         return false;
-    PlanBase *bases = NEW_N(&a, PlanBase, names.n + 1);
-    for (size_t i = 0; i < names.n; i++)
-        bases[i] = (PlanBase){names.v[i], &empty};
-    if (!plan_make(&a, &f, &o, bases, names.n, &p, e))
+    PlanBase *bases = NEW_N(&a, PlanBase, images.names.n + 1);
+    for (size_t i = 0; i < images.names.n; i++)
+        bases[i] = (PlanBase){images.names.v[i], &empty, images.platforms.v[i]};
+    if (!plan_make(&a, &f, &o, bases, images.names.n, &p, e))
         return false;
     *ret_steps = p.nstep;
     return true;

@@ -120,6 +120,16 @@ void buf_add_clean(Buf *b, const char *text, size_t n)
     }
 }
 
+void buf_add_clean_lines(Buf *b, const char *text, size_t n)
+{
+    const char *end = text + n, *nl;
+    for (; (nl = memchr(text, '\n', (size_t)(end - text))); text = nl + 1) {
+        buf_add_clean(b, text, (size_t)(nl - text));
+        buf_putc(b, '\n');
+    }
+    buf_add_clean(b, text, (size_t)(end - text));
+}
+
 /* ---- quoting ---- */
 
 static void quote_ascii(Buf *b, char c)

@@ -20,6 +20,8 @@ unsigned rune_width(uint32_t rune);
  * are not UTF-8 are kept.
  */
 void buf_add_clean(Buf *b, const char *text, size_t n);
+/* buf_add_clean_lines - the same for text of several lines: newlines are kept too. */
+void buf_add_clean_lines(Buf *b, const char *text, size_t n);
 
 /* buf_quote - append `s` in double quotes, with escapes. Source: Go, strconv.Quote. */
 void buf_quote(Buf *b, const char *s);

@@ -39,6 +39,8 @@ static const OptRow ROWS[] = {
      "let steps ask for network.host or security.insecure"},
     SHAPE_ROWS(BuildOpts),
     LIMIT_ROWS(BuildOpts),
+    {"platform", 0, OPT_LIST, FIELD(platforms), "OS/ARCH[/VARIANT],...",
+     "build for these; several make an index (default: DOCKER_DEFAULT_PLATFORM, this machine's)"},
     {"pull", 0, OPT_BOOL, FIELD(pull), NULL,
      "ask the registry whether tags that are here have moved"},
     {"push", 0, OPT_BOOL, FIELD(push), NULL,
@@ -54,7 +56,15 @@ static const OptRow ROWS[] = {
      "tell of each step that ran what differs from the last "
      "time"},
     {"output", 'o', OPT_LIST, FIELD(outputs), "SPEC",
-     "type=oci,dest=PATH[,tar=false]: also write an OCI archive or layout"},
+     "DIR, - or type=image|registry|oci|docker|tar|local|cacheonly,...: where else the result "
+     "goes"},
+    {"load", 0, OPT_BOOL, FIELD(load), NULL,
+     "also give the image to the docker or podman that is here"},
+    {"annotation", 0, OPT_LIST, FIELD(annotations), "[PLACE:]NAME=VALUE",
+     "annotate the manifest, index, manifest-descriptor or index-descriptor; repeatable"},
+    {"metadata-file", 0, OPT_STRING, FIELD(metadata), "PATH",
+     "write digests, names and descriptor as JSON, as buildx does"},
+    {"squash", 0, OPT_BOOL, FIELD(squash), NULL, "make one layer of all that are built"},
     {"iidfile", 0, OPT_STRING, FIELD(iidfile), "PATH", "write the image ID to a file"},
     {"epoch", 0, OPT_STRING, FIELD(epoch), "N|content",
      "times in new layers: at most N seconds, or all fixed"},
@@ -73,20 +83,7 @@ static const OptRow ROWS[] = {
     {"trace", 0, OPT_STRING, FIELD(trace), "FILE",
      "write where the time went, for chrome://tracing or Perfetto"},
     {"quiet", 'q', OPT_BOOL, FIELD(quiet), NULL, "print the image ID only"},
-    {"annotation", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"attest", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"builder", 0, OPT_REFUSED, 0, NULL, "lighter has no builders to choose from"},
-    {"cache-from", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"cache-to", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"call", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"check", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"compress", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"load", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"metadata-file", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform is built; others come later"},
-    {"provenance", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"sbom", 0, OPT_REFUSED, 0, NULL, LATER},
-    {"squash", 0, OPT_REFUSED, 0, NULL, LATER},
+    DOCKER_ROWS(BuildOpts),
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
@@ -106,14 +103,16 @@ static bool read_epoch(Build *b)
     if (!text || !*text)
         return true;
     b->rewritten = true;
+    b->stamp = TIMES_CONTENT;
     if (!strcmp(text, "content")) {
-        b->times = (LayerTimes){TIMES_FIXED, TIMES_CONTENT};
+        b->times = b->keep_times ? b->times : (LayerTimes){TIMES_FIXED, TIMES_CONTENT};
         return true;
     }
     if (!str_u64(text, 253402300799u, &at)) /* the last second of the year 9999 */
         return err_set(b->e, ERR_USAGE, "epoch '%s' is neither a number of seconds nor 'content'",
                        text);
-    b->times = (LayerTimes){TIMES_CLAMP, (int64_t)at};
+    b->stamp = (int64_t)at;
+    b->times = b->keep_times ? b->times : (LayerTimes){TIMES_CLAMP, (int64_t)at};
     return true;
 }
 
@@ -153,7 +152,6 @@ static bool read_tags(Build *b)
 
 static bool check_options(Build *b, const StrList *operands)
 {
-    Output ignored;
     if (operands->n != 1)
         return err_set(b->e, ERR_USAGE,
                        operands->n ? "takes one context, and got '%s' too"
@@ -167,23 +165,19 @@ static bool check_options(Build *b, const StrList *operands)
         return false;
     if (b->opts->iidfile && !*b->opts->iidfile)
         return err_set(b->e, ERR_USAGE, "--iidfile needs a path");
-    for (size_t i = 0; i < b->opts->outputs.n; i++)
-        if (!output_parse(b, b->opts->outputs.v[i], &ignored))
-            return false;
-    if (b->opts->push && !b->opts->tags.n)
-        return err_set(b->e, ERR_USAGE, "--push needs a name to push to: --tag REGISTRY/NAME:TAG");
-    if (b->opts->remote.offline && (b->opts->push || b->opts->pull))
-        return err_set(b->e, ERR_USAGE, "--offline and --%s exclude each other",
-                       b->opts->push ? "push" : "pull");
+    if (b->opts->remote.offline && b->opts->pull)
+        return err_set(b->e, ERR_USAGE, "--offline and --pull exclude each other");
     b->plan_opts.target = b->opts->target;
     b->plan_opts.labels = b->opts->labels;
     for (size_t i = 0; i < b->opts->labels.n; i++)
         if (!*b->opts->labels.v[i] || *b->opts->labels.v[i] == '=')
             return err_set(b->e, ERR_USAGE, "--label '%s': expected NAME=VALUE",
                            b->opts->labels.v[i]);
-    return space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
-           inputs_check(b, operands->v[0]) && read_tags(b) && read_epoch(b) && secrets_read(b) &&
-           ssh_read(b) && rights_read(b) && go_check(&b->opts->go, b->e) &&
+    return docker_flags_check(b->arena, &b->opts->docker, b->e) &&
+           space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
+           inputs_check(b, operands->v[0]) && read_tags(b) && platforms_read(b) && read_epoch(b) &&
+           secrets_read(b) && build_outputs(b) && ssh_read(b) && rights_read(b) &&
+           go_check(&b->opts->go, b->e) &&
            shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
            limits_read(&b->opts->limits, &b->env.limits, b->e);
 }
@@ -341,7 +335,7 @@ static bool prepare(Build *b, const StrList *operands)
 
 static bool build(Build *b, const StrList *operands)
 {
-    if (!prepare(b, operands) || (b->opts->push && !result_may_push(b)))
+    if (!prepare(b, operands) || !deliver_check(b))
         return false;
     event_send(
         &b->env.sink,
@@ -372,6 +366,7 @@ static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, boo
     at = clock_ns();
     solution_done(&b.sol);
     inputs_done(&b);
+    loader_done(b.loader);
     ssh_done(&b);
     registry_done(b.registry);
     copyroots_done(b.env.roots);

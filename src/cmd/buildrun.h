@@ -8,8 +8,10 @@
 #include <stdatomic.h>
 
 #include "cmd/cmd.h"
+#include "cmd/dockerflags.h"
 #include "cmd/golang.h"
 #include "cmd/limits.h"
+#include "cmd/outputs.h"
 #include "cmd/remote.h"
 #include "cmd/shape.h"
 #include "context/context.h"
@@ -20,9 +22,11 @@
 
 typedef struct BuildOpts {
     const char *file, *target, *progress, *trace, *iidfile, *epoch, *isolation, *max_cache,
-        *network, *owners, *on_error, *check_cache;
-    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow, no_cache_filter;
-    bool why, no_cache, quiet, ignore_syntax, pull, push;
+        *network, *owners, *on_error, *check_cache, *metadata;
+    StrList tags, build_args, contexts, labels, outputs, secrets, ssh, allow, no_cache_filter,
+        annotations, platforms;
+    bool why, no_cache, quiet, ignore_syntax, pull, push, load, squash;
+    DockerFlags docker;
     ShapeOpts shape;
     LimitOpts limits;
     RemoteOpts remote;
@@ -46,6 +50,24 @@ typedef struct Input {
     Context *context;  /* once opened; NULL: there are no files */
     const char *index; /* where the store keeps what is known of them */
 } Input;
+
+/* One platform that is built for, and the image it leads to. */
+typedef struct Target {
+    Platform platform;
+    const char *text; /* "linux/arm64" */
+    /* Of its plan; the steps of all plans are in Build.plan. */
+    uint32_t result;
+    ImageConfig planned;
+    PlanHistory *history;
+    size_t nhistory;
+    /* The image. */
+    ImageConfig config;
+    StoreLayer *layers;
+    size_t nlayer;
+    uint64_t size;
+    int64_t created;
+    Digest id;
+} Target;
 
 /* Who hears what happens in a build; of cmd/watch.c. */
 typedef struct Watch {
@@ -78,20 +100,23 @@ typedef struct Build {
     bool stopped_waiting; /* a signal came before there was anything to do */
     DfFile file;
     PlanOpts plan_opts;
-    Plan plan;
+    Plan plan; /* of all targets */
+    Target *targets;
+    size_t ntarget;
     SourceImage *bases;
     StepsEnv env;
     struct SshAgents *ssh; /* NULL: none was started */
     Solution sol;
-    bool rewritten; /* --epoch or SOURCE_DATE_EPOCH */
-    LayerTimes times;
-    ImageConfig config;
-    StoreLayer *layers;
-    size_t nlayer;
-    uint64_t size;
-    int64_t created;
-    Digest id;
-    StrList names; /* full references */
+    bool rewritten;   /* --epoch or SOURCE_DATE_EPOCH: configs are dated `stamp` */
+    int64_t stamp;    /* seconds */
+    LayerTimes times; /* of layers */
+    bool keep_times;  /* rewrite-timestamp=false: of configs alone */
+    Output *outputs;
+    size_t noutput;
+    bool stdout_taken;     /* an archive goes there, and nothing else may */
+    struct Loader *loader; /* NULL: nothing goes to docker or podman */
+    StrList names;         /* full references */
+    Digest id;             /* what --iidfile and -q say */
     Err *e;
 } Build;
 
@@ -120,12 +145,39 @@ void ssh_done(Build *b);
 /* rights_read - --network and --allow, into the plan's options. Fails with ERR_USAGE. */
 NODISCARD bool rights_read(Build *b);
 
-/* "-o type=oci,dest=PATH[,tar=false]" */
-typedef struct Output {
-    const char *dest;
-    ExportForm form;
-} Output;
+/* platforms_read - --platform, or this machine's. Fails with ERR_USAGE. */
+NODISCARD bool platforms_read(Build *b);
 
+/* build_outputs - -o, --push, --load and --annotation, into b->outputs. Fails with ERR_USAGE. */
+NODISCARD bool build_outputs(Build *b);
+/* build_target - the image that has the names alone: this machine's, else the first. */
+const Target *build_target(const Build *b);
+
+/* result_make - the images of a solved build, kept and tagged. */
+NODISCARD bool result_make(Build *b);
+/* result_report - what is wrong with the images' programs; outputs; the summary. */
+NODISCARD bool result_report(Build *b);
+/* result_enter - have the mode's namespaces, in which snapshots are read and written. */
+NODISCARD bool result_enter(Build *b);
+/* result_of - what a target's steps led to. */
+const StepResult *result_of(const Build *b, const Target *t);
+
+/* deliver_check - whether the registries of the names would take them, and what else an output
+ * needs: asked before anything is built. */
+NODISCARD bool deliver_check(Build *b);
+/* deliver - carry out all outputs, and write --iidfile and --metadata-file. */
+NODISCARD bool deliver(Build *b);
+
+/*
+ * loader_new - get ready to hand images to docker, or else to podman, while no thread is alive and
+ * the caller's namespaces are left yet. *ret is NULL where there is neither.
+ */
+typedef struct Loader Loader;
+NODISCARD bool loader_new(Arena *a, Loader **ret, Err *e);
+/* loader_send - load an archive; `what` is its names, for messages. */
+NODISCARD bool loader_send(Loader *l, Store *s, Arena *a, const ExportItem *items, size_t n,
+                           const ExportStyle *style, EventSink sink, Err *e);
+void loader_done(Loader *l);
 /* explain_plan - print what a build would reuse and run. */
 NODISCARD bool explain_plan(Build *b);
 /* recheck_parse - the N of --check-cache=N%; recheck - do it. Fails with ERR_CHECK when a step is
@@ -134,15 +186,6 @@ NODISCARD bool recheck_parse(Build *b, unsigned *ret);
 NODISCARD bool recheck(Build *b);
 /* explain_tell - keep why the steps of a solution ran for `lighter why`, and tell it with --why. */
 NODISCARD bool explain_tell(Build *b);
-
-NODISCARD bool output_parse(Build *b, const char *text, Output *ret);
-/* result_make - the image of a solved build, kept and tagged. */
-NODISCARD bool result_make(Build *b);
-/* result_may_push - whether the registries of the names would take them: asked before anything is
- * built. */
-NODISCARD bool result_may_push(Build *b);
-/* result_report - what is wrong with the image's programs; outputs; the summary. */
-NODISCARD bool result_report(Build *b);
 
 /* watch_begin - choose a view and let it hear everything that is said. Fails with ERR_USAGE. */
 NODISCARD bool watch_begin(Build *b);

@@ -6,6 +6,8 @@
 #ifndef CMD_CMD_H
 #define CMD_CMD_H
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/opt.h"
@@ -39,5 +41,8 @@ NODISCARD bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host,
 
 /* cmd_find - the image a user means, or ERR_USAGE with what to do. */
 NODISCARD bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e);
+
+/* cmd_print - print text in which may be somebody else's words, so that it steers no terminal. */
+void cmd_print(FILE *to, const char *text);
 
 #endif

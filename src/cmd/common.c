@@ -2,6 +2,7 @@
  * cmd/common.c - what several commands do.
  */
 #include "base/owner.h"
+#include "base/rune.h"
 #include "cmd/cmd.h"
 
 bool cmd_store(Arena *a, const char *isolation, SandboxHost *ret_host, Store **ret, Err *e)
@@ -25,4 +26,11 @@ bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *e)
                        "no image '%s' in the store '%s'; 'lighter images' lists what is there",
                        name, store_path(s));
     return true;
+}
+
+void cmd_print(FILE *to, const char *text)
+{
+    scoped(buf) Buf shown = BUF_INIT;
+    buf_add_clean_lines(&shown, text, strlen(text));
+    fputs(buf_str(&shown), to);
 }

@@ -128,13 +128,20 @@ static const OptTable LS_TABLE = {
 
 enum { OUT_BYTES = 256 << 10 };
 
+/* Whether the bytes `a` and `b` are a control character of C1 in UTF-8. */
+static bool is_c1(char a, char b)
+{
+    return (unsigned char)a == 0xc2 && ((unsigned char)b & 0xe0) == 0x80;
+}
+
 /* Can a name stand on a line as it is? Not with control characters, nor as a quoted name does. */
 static bool is_plain(Str path)
 {
     unsigned char odd = path.ptr[0] == '"';
 
     for (size_t i = 0; i < path.len; i++)
-        odd |= (unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 0x7f;
+        odd |= (unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 0x7f ||
+               (i > 0 && is_c1(path.ptr[i - 1], path.ptr[i]));
     return !odd;
 }
 
@@ -148,8 +155,10 @@ static void quote(Buf *out, Str path)
         const char *at = strchr(ESCAPED, path.ptr[i]);
         if (at)
             buf_printf(out, "\\%c", LETTERS[at - ESCAPED]);
-        else if ((unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 0x7f)
-            buf_printf(out, "\\%03o", (unsigned)path.ptr[i]);
+        else if ((unsigned char)path.ptr[i] < ' ' || path.ptr[i] == 0x7f ||
+                 (i + 1 < path.len && is_c1(path.ptr[i], path.ptr[i + 1])) ||
+                 (i > 0 && is_c1(path.ptr[i - 1], path.ptr[i])))
+            buf_printf(out, "\\%03o", (unsigned)(unsigned char)path.ptr[i]);
         else
             buf_putc(out, path.ptr[i]);
     }
@@ -215,7 +224,8 @@ static bool run_ls(Arena *a, const void *opts, const StrList *operands, int *ret
         return list(c, o->sizes, e);
     if (!context_why(c, a, o->why, &why, e))
         return false;
-    printf("%s\n", why);
+    cmd_print(stdout, why);
+    putchar('\n');
     return true;
 }
 

@@ -174,20 +174,20 @@ static void print_step(const Plan *p, size_t i, Buf *out)
 /* All images are known, and none says anything: enough for every step but what a base triggers. */
 static bool make_plan(Arena *a, const DfFile *f, const PlanOpts *o, Plan *ret, Err *e)
 {
-    StrList names;
+    PlanImages images;
     ImageConfig empty = image_config_empty(a);
-    if (!plan_images(a, f, o, NULL, 0, &names, e))
+    if (!plan_images(a, f, o, NULL, 0, &images, e))
         return false;
-    PlanBase *bases = NEW_N(a, PlanBase, names.n + 1);
-    for (size_t i = 0; i < names.n; i++)
-        bases[i] = (PlanBase){names.v[i], &empty};
-    return plan_make(a, f, o, bases, names.n, ret, e);
+    PlanBase *bases = NEW_N(a, PlanBase, images.names.n + 1);
+    for (size_t i = 0; i < images.names.n; i++)
+        bases[i] = (PlanBase){images.names.v[i], &empty, images.platforms.v[i]};
+    return plan_make(a, f, o, bases, images.names.n, ret, e);
 }
 
 static bool plan(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
 {
     const PlanCmdOpts *o = opts;
-    PlanOpts po = {.target = o->target, .build_args = o->build_args, .any_platform = true};
+    PlanOpts po = {.target = o->target, .build_args = o->build_args};
     scoped(buf) Buf text = BUF_INIT, out = BUF_INIT;
     DfFile f;
     Plan p;
@@ -204,9 +204,10 @@ static bool plan(Arena *a, const void *opts, const StrList *operands, int *ret_c
     buf_printf(&out, "%zu steps in %zu stages; the image is what step %u leaves\n", p.nstep,
                p.nstage, p.result);
     for (size_t i = 0; i < p.warnings.n; i++)
-        fprintf(stderr, "warning: %s\n", p.warnings.v[i]);
+        cmd_print(stderr, arena_printf(a, "warning: %s\n", p.warnings.v[i]));
     *ret_code = 0;
-    return fs_write_all(STDOUT_FILENO, buf_str(&out), out.len, e);
+    cmd_print(stdout, buf_str(&out));
+    return fflush(stdout) == 0 || err_errno(e, ERR_ENV, "write to stdout");
 }
 
 static const Cmd SUBS[] = {

@@ -113,7 +113,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         print_sum("Reclaimable:", reclaimable, &out);
         print_sum("Total:", total, &out);
     }
-    fputs(buf_str(&out), stdout);
+    cmd_print(stdout, buf_str(&out));
     *ret_code = 0;
     return true;
 }

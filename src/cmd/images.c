@@ -46,7 +46,9 @@ static void print_row(Arena *a, const StoreTag *t)
     ImageRef ref;
     Err ignored = ERR_INIT;
     const char *repo = "<none>", *tag = "<none>";
-    if (t->name && image_ref_parse(a, t->name, &ref, &ignored)) {
+    const char *mark = t->name ? strchr(t->name, STORE_PLATFORM_MARK) : NULL;
+    const char *name = mark ? arena_strndup(a, t->name, (size_t)(mark - t->name)) : t->name;
+    if (name && image_ref_parse(a, name, &ref, &ignored)) {
         tag = ref.tag ? ref.tag : "latest";
         ref.tag = NULL;
         repo = image_ref_familiar(a, &ref);
@@ -54,7 +56,8 @@ static void print_row(Arena *a, const StoreTag *t)
     digest_hex(&t->id, hex);
     age(t->created, when, sizeof when);
     str_size(t->size, size, sizeof size);
-    printf("%-32s %-12s %.12s   %-16s %-9s %zu\n", repo, tag, hex, when, size, t->nlayer);
+    printf("%-32s %-12s %.12s   %-16s %-9s %zu%s%s\n", repo, tag, hex, when, size, t->nlayer,
+           mark ? "  " : "", mark ? mark + 1 : "");
 }
 
 static bool run_images(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
@@ -173,6 +176,8 @@ static bool inspect_one(Store *s, Arena *a, const char *name, json_t *out, Err *
     json_set_str(j, "Created", json_str(cfg, "created"));
     json_set_str(j, "Author", json_str(cfg, "author") ? json_str(cfg, "author") : "");
     json_set_str(j, "Architecture", json_str(cfg, "architecture"));
+    if (json_str(cfg, "variant"))
+        json_set_str(j, "Variant", json_str(cfg, "variant"));
     json_set_str(j, "Os", json_str(cfg, "os"));
     json_object_set_new(j, "Size", json_integer((json_int_t)img.size));
     json_object_set(j, "Config", json_object_get(cfg, "config"));

@@ -7,11 +7,13 @@
 #include <strings.h>
 
 #include "base/cancel.h"
+#include "base/dump.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
 
 enum { READ_CHUNK = 64 << 10 };
-static const char IMAGE[] = "docker-image://", LAYOUT[] = "oci-layout://";
+static const char IMAGE[] = "docker-image://", LAYOUT[] = "oci-layout://",
+                  DAEMON[] = "docker-daemon:";
 
 /* ---- what is given ---- */
 
@@ -31,6 +33,8 @@ static bool classify(Build *b, const char *spec, Input *ret)
         b->e->kind = ERR_USAGE;
         return err_wrap(b->e, "context '%s'", git_masked(b->arena, spec));
     }
+    if (is_git && strcmp(git_masked(b->arena, spec), spec) != 0)
+        dump_forbid();
     if (is_git && ret->git.like_path && stat(spec, &st) == 0)
         is_git = false;
     ret->kind = is_git ? INPUT_GIT : http_url_is(spec) ? INPUT_URL : INPUT_DIR;
@@ -44,7 +48,8 @@ static bool check_image(Build *b, const char *kv, const char *spec)
     if (str_starts(spec, LAYOUT))
         return spec[sizeof LAYOUT - 1] ||
                err_set(b->e, ERR_USAGE, "--build-context %s: expected oci-layout://DIR[:TAG]", kv);
-    return image_ref_parse(b->arena, spec + sizeof IMAGE - 1, &ignored, b->e) ||
+    size_t n = str_starts(spec, IMAGE) ? sizeof IMAGE - 1 : sizeof DAEMON - 1;
+    return image_ref_parse(b->arena, spec + n, &ignored, b->e) ||
            err_wrap(b->e, "--build-context %s", kv);
 }
 
@@ -55,7 +60,7 @@ static bool classify_named(Build *b, const char *kv, Input *ret, PlanContext *re
         return err_set(b->e, ERR_USAGE, "--build-context %s: expected NAME=SOURCE", kv);
     ret_plan->name = arena_strndup(b->arena, kv, (size_t)(eq - kv));
     const char *spec = eq + 1;
-    if (str_starts(spec, IMAGE) || str_starts(spec, LAYOUT)) {
+    if (str_starts(spec, IMAGE) || str_starts(spec, LAYOUT) || str_starts(spec, DAEMON)) {
         *ret = (Input){.kind = INPUT_IMAGE, .spec = spec};
         return check_image(b, kv, spec);
     }
@@ -66,7 +71,7 @@ static bool classify_named(Build *b, const char *kv, Input *ret, PlanContext *re
     if (ret->kind == INPUT_DIR && (stat(spec, &st) < 0 || !S_ISDIR(st.st_mode)))
         return err_set(b->e, ERR_USAGE,
                        "--build-context %s: '%s' is no directory, git repository, URL, "
-                       "docker-image:// or oci-layout://",
+                       "docker-image://, docker-daemon: or oci-layout://",
                        ret_plan->name, spec);
     return true;
 }
@@ -133,7 +138,10 @@ static bool unpacked(Build *b, int fd, const Digest *bytes, SnapshotId *ret)
         return false;
     if (found && value.len == sizeof *ret) {
         memcpy(ret, value.ptr, sizeof *ret);
-        if (*ret && store_snapshot_exists(b->store, *ret))
+        found = *ret != 0;
+        if (found && !store_snapshot_exists(b->store, *ret, &found, b->e))
+            return false;
+        if (found)
             return true;
     }
     if (!snapshot_from_tar(b->store, fd, ret, b->e)) {
@@ -204,7 +212,7 @@ static bool drain(Build *b, int in, const char *shown, int out, size_t max, Buf 
             return err_set(b->e, ERR_DOCKERFILE, "%s: larger than the limit of %zu bytes", shown,
                            max);
         if (out >= 0 && !fs_write_all(out, at, (size_t)n, b->e))
-            return false;
+            return err_wrap(b->e, "keep %s in store '%s'", shown, store_path(b->store));
         if (out >= 0)
             text->len = 0;
     }
@@ -412,36 +420,86 @@ static StrList image_contexts(Build *b)
     return l;
 }
 
-/* ONBUILD triggers of a base can name images: ask until nothing new is named. */
-static bool resolve_bases(Build *b, PlanBase **ret, size_t *ret_n)
+/* Images that are resolved: those of all targets, as they share stages. */
+typedef struct Bases {
+    PlanBase *v;
+    size_t n;
+} Bases;
+
+static bool is_known(const Bases *l, const char *name, const char *platform)
+{
+    for (size_t k = 0; k < l->n; k++)
+        if (!strcmp(l->v[k].name, name) && !strcmp(l->v[k].platform, platform))
+            return true;
+    return false;
+}
+
+static bool add_base(Build *b, Bases *l, const char *name, const char *platform)
 {
     StrList contexts = image_contexts(b);
-    SourceOpts how = {&contexts, b->registry, b->opts->pull, b->env.sink};
-    PlanBase *v = NULL;
-    size_t n = 0;
+    Platform want;
+    if (!image_platform_parse(b->arena, platform, &want, b->e))
+        return false;
+    SourceOpts how = {&contexts, b->registry, b->opts->pull, &want, b->env.sink};
+    l->v = arena_grow(b->arena, l->v, l->n, l->n + 1, sizeof *l->v);
+    b->bases = arena_grow(b->arena, b->bases, l->n, l->n + 1, sizeof *b->bases);
+    if (!source_resolve(b->store, b->arena, name, &how, &b->bases[l->n], b->e))
+        return at_name(b, name);
+    ImageConfig *config = NEW(b->arena, ImageConfig);
+    *config = b->bases[l->n].config;
+    l->v[l->n++] = (PlanBase){name, config, platform};
+    return true;
+}
+
+/* ONBUILD triggers of a base can name images: ask until nothing new is named. */
+static bool resolve_bases(Build *b, Bases *l)
+{
     for (bool again = true; again;) {
-        StrList names;
-        if (!plan_images(b->arena, &b->file, &b->plan_opts, v, n, &names, b->e))
+        PlanImages all;
+        if (!plan_images(b->arena, &b->file, &b->plan_opts, l->v, l->n, &all, b->e))
             return false;
         again = false;
-        for (size_t i = 0; i < names.n; i++) {
-            bool known = false;
-            for (size_t k = 0; k < n; k++)
-                known = known || !strcmp(v[k].name, names.v[i]);
-            if (known)
+        for (size_t i = 0; i < all.names.n; i++) {
+            if (is_known(l, all.names.v[i], all.platforms.v[i]))
                 continue;
-            v = arena_grow(b->arena, v, n, n + 1, sizeof *v);
-            b->bases = arena_grow(b->arena, b->bases, n, n + 1, sizeof *b->bases);
-            if (!source_resolve(b->store, b->arena, names.v[i], &how, &b->bases[n], b->e))
-                return at_name(b, names.v[i]);
-            ImageConfig *config = NEW(b->arena, ImageConfig);
-            *config = b->bases[n].config;
-            v[n++] = (PlanBase){names.v[i], config};
+            if (!add_base(b, l, all.names.v[i], all.platforms.v[i]))
+                return false;
             again = true;
         }
     }
-    *ret = v;
-    *ret_n = n;
+    return true;
+}
+
+static bool resolve_targets(Build *b, Bases *l)
+{
+    for (size_t i = 0; i < b->ntarget; i++) {
+        b->plan_opts.target_platform = b->targets[i].platform;
+        if (!resolve_bases(b, l))
+            return false;
+    }
+    return true;
+}
+
+/* The plans of all targets as one, and of each what its image will be. */
+static bool plan_targets(Build *b, const Bases *bases)
+{
+    b->plan_opts.many = b->ntarget > 1;
+    for (size_t i = 0; i < b->ntarget; i++) {
+        Target *t = &b->targets[i];
+        Plan one;
+        b->plan_opts.target_platform = t->platform;
+        if (!plan_make(b->arena, &b->file, &b->plan_opts, bases->v, bases->n, &one, b->e))
+            return false;
+        t->planned = one.config;
+        t->nhistory = one.nhistory;
+        if (i) {
+            plan_merge(b->arena, &b->plan, &one, &t->result, &t->history);
+            continue;
+        }
+        b->plan = one;
+        t->result = one.result;
+        t->history = one.history;
+    }
     return true;
 }
 
@@ -505,15 +563,13 @@ static bool open_used(Build *b)
 
 bool inputs_plan(Build *b)
 {
-    PlanBase *bases = NULL;
-    size_t n = 0;
     uint64_t at = clock_ns();
-    if (!resolve_bases(b, &bases, &n))
+    Bases bases = {0};
+    if (!resolve_targets(b, &bases))
         return false;
     event_span(&b->env.sink, 0, "resolve images", at);
     at = clock_ns();
-    if (!plan_make(b->arena, &b->file, &b->plan_opts, bases, n, &b->plan, b->e) ||
-        !tell_warnings(b))
+    if (!plan_targets(b, &bases) || !tell_warnings(b))
         return false;
     event_span(&b->env.sink, 0, "plan", at);
     if (b->main.kind == INPUT_DIR &&

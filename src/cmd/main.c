@@ -110,7 +110,7 @@ static int run_cmd(const Cmd *group, const Cmd *c, int argc, char **argv)
         fprintf(stderr, "lighter %s: stopped by signal %d\n", title, cancel_signal());
         return 128 + cancel_signal();
     }
-    fprintf(stderr, "lighter %s: %s\n", title, e.msg);
+    cmd_print(stderr, arena_printf(&a, "lighter %s: %s\n", title, e.msg));
     return (int)e.kind;
 }
 
@@ -133,6 +133,28 @@ static int run_group(const Cmd *group, int argc, char **argv)
     }
     const Cmd *c = find_cmd(group, argv[0]);
     return c ? run_cmd(group, c, argc - 1, argv + 1) : unknown_cmd(group, argv[0]);
+}
+
+/* docker's long names of commands, so that scripts run with a link called docker. */
+static const struct {
+    const char *group, *word, *cmd;
+} SPELLINGS[] = {
+    {"buildx", "build", "build"},    {"buildx", "b", "build"},     {"builder", "build", "build"},
+    {"image", "build", "build"},     {"image", "ls", "images"},    {"image", "list", "images"},
+    {"image", "pull", "pull"},       {"image", "push", "push"},    {"image", "tag", "tag"},
+    {"image", "inspect", "inspect"}, {"image", "save", "save"},    {"image", "load", "load"},
+    {"image", "rm", "rmi"},          {"image", "remove", "rmi"},   {"container", "run", "run"},
+    {"buildx", "du", "du"},          {"system", "df", "du"},       {"buildx", "prune", "prune"},
+    {"builder", "prune", "prune"},   {"system", "prune", "prune"}, {"buildx", "version", "version"},
+};
+
+/* The command that two words of docker's mean, or NULL. */
+static const char *short_name(const char *group, const char *word)
+{
+    for (size_t i = 0; i < NELEM(SPELLINGS); i++)
+        if (!strcmp(SPELLINGS[i].group, group) && !strcmp(SPELLINGS[i].word, word))
+            return SPELLINGS[i].cmd;
+    return NULL;
 }
 
 /* `lighter help [WORD...]` */
@@ -169,6 +191,12 @@ int main(int argc, char **argv)
     if (!strcmp(word, SANDBOX_CHILD_WORD))
         sandbox_child_main();
     standard_files();
+    const char *meant = argc > 2 ? short_name(word, argv[2]) : NULL;
+    if (meant) {
+        word = meant;
+        argc--;
+        argv++;
+    }
     if (!strcmp(word, "version") || !strcmp(word, "--version") || !strcmp(word, "-v")) {
         static const char text[] = "lighter " LIGHTER_VERSION "\n";
         return write(STDOUT_FILENO, text, sizeof text - 1) < 0;

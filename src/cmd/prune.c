@@ -156,7 +156,7 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     str_size(freed, size, sizeof size);
     buf_printf(&out, "%s %s (%llu bytes)\n", p.o->dry_run ? "Would free:" : "Total:", size,
                (unsigned long long)freed);
-    fputs(buf_str(&out), stdout);
+    cmd_print(stdout, buf_str(&out));
     *ret_code = 0;
     return true;
 }

@@ -4,6 +4,7 @@
 #include "base/cancel.h"
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/names.h"
 #include "cmd/remote.h"
 #include "export/export.h"
 #include "ui/ui.h"
@@ -24,7 +25,8 @@ static const OptRow ROWS[] = {
     REMOTE_ROWS(PushOpts),
     {"all-tags", 'a', OPT_REFUSED, 0, NULL, "not yet; push each by its name"},
     {"disable-content-trust", 0, OPT_REFUSED, 0, NULL, "lighter knows no Notary"},
-    {"platform", 0, OPT_REFUSED, 0, NULL, "an image of the store is for one platform"},
+    {"platform", 0, OPT_REFUSED, 0, NULL,
+     "what a name means is sent: an image, or an index of all that were built for it"},
     {"creds", 0, OPT_REFUSED, 0, NULL,
      "everybody on this machine could read the password; use 'lighter login' or --authfile"},
     {"format", 0, OPT_REFUSED, 0, NULL, "the manifest is sent as it is"},
@@ -65,14 +67,14 @@ static bool write_digest(const char *path, const char *digest, Err *e)
     return ok;
 }
 
-static bool push(Store *s, Registry *r, const PushOpts *o, const Digest *id, const StrList *names,
-                 Err *e)
+static bool push(Store *s, Arena *a, Registry *r, const PushOpts *o, const ExportItem *it,
+                 const StrList *names, Err *e)
 {
-    Descriptor d;
+    ExportDoc doc;
     char digest[DIGEST_TEXT_SIZE];
-    if (!export_push(s, r, id, names, e) || !export_pack(s, id, &d, e))
+    if (!export_push(s, r, a, it, NULL, names, false, &doc, e))
         return false;
-    digest_text(&d.digest, digest);
+    digest_text(&doc.top.digest, digest);
     for (size_t i = 0; i < names->n && !o->quiet; i++)
         printf("%s  %s\n", names->v[i], digest);
     if (o->quiet)
@@ -86,7 +88,8 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     scoped(store) Store *s = NULL;
     scoped(registry) Registry *r = NULL;
     SandboxHost host;
-    Digest id;
+    Digest *ids;
+    size_t nid;
     StrList names;
     Err ignored = ERR_INIT;
     if (!operands->n)
@@ -96,15 +99,16 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     scoped(ui) Ui *ui = ui_lines(o->quiet);
     if (!destinations(a, operands, &names, e) || !remote_new(&o->remote, ui_sink(ui), &r, e) ||
         !cmd_store(a, o->isolation ? o->isolation : "auto", &host, &s, e) ||
-        !cmd_find(s, a, operands->v[0], &id, e))
+        !names_of(s, a, operands->v[0], &ids, &nid, e))
         return false;
+    ExportItem it = {.ids = ids, .nid = nid};
     cancel_install();
     /* Helpers must see their user, and who may not push should hear it before anything is packed.
      */
     for (size_t i = 0; i < names.n; i++)
         if (!registry_check_push(r, a, names.v[i], e))
             return false;
-    if (!sandbox_enter(&host, e) || !push(s, r, o, &id, &names, e))
+    if (!sandbox_enter(&host, e) || !push(s, a, r, o, &it, &names, e))
         return false;
     *ret_code = 0;
     (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */

@@ -1,5 +1,5 @@
 /*
- * cmd/result.c - `lighter build`: from solved steps to a kept image, its outputs and the report.
+ * cmd/result.c - `lighter build`: from solved steps to kept images and the report.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -7,40 +7,12 @@
 #include "analyze/analyze.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
-
-/* ---- outputs ---- */
-
-bool output_parse(Build *b, const char *text, Output *ret)
-{
-    Output o = {.form = EXPORT_TAR};
-    const char *type = NULL;
-    char *copy = arena_strdup(b->arena, text), *save = NULL;
-    for (char *p = strtok_r(copy, ",", &save); p; p = strtok_r(NULL, ",", &save)) {
-        if (str_starts(p, "type="))
-            type = p + 5;
-        else if (str_starts(p, "dest="))
-            o.dest = p + 5;
-        else if (!strcmp(p, "tar=false"))
-            o.form = EXPORT_LAYOUT;
-        else if (strcmp(p, "tar=true") != 0)
-            return err_set(b->e, ERR_USAGE, "--output %s: '%s' is not supported yet", text, p);
-    }
-    if (!type || strcmp(type, "oci") != 0)
-        return err_set(b->e, ERR_USAGE, "--output %s: only type=oci is supported yet", text);
-    if (!o.dest || !*o.dest)
-        return err_set(b->e, ERR_USAGE, "--output %s: needs dest=PATH", text);
-    if (!strcmp(o.dest, "-") && o.form == EXPORT_LAYOUT)
-        return err_set(b->e, ERR_USAGE, "--output %s: a directory cannot go to stdout", text);
-    *ret = o;
-    return true;
-}
+#include "cmd/names.h"
 
 /* ---- the image ---- */
 
-/*
- * Snapshots are read and written in the mode's namespaces; a build of hits alone never gets here.
- */
-static bool enter(Build *b)
+/* A build of hits alone never gets here. */
+bool result_enter(Build *b)
 {
     if (!b->env.entered && !sandbox_enter(&b->env.host, b->e))
         return false;
@@ -48,117 +20,195 @@ static bool enter(Build *b)
     return true;
 }
 
-/* The same, when layers may have to be fetched after it: helpers must still see their user. */
-static bool enter_to_fetch(Build *b)
+const StepResult *result_of(const Build *b, const Target *t)
 {
-    return b->env.entered ||
-           (source_prepare_bytes(b->store, &b->id, b->registry, b->e) && enter(b));
+    return &b->sol.results[t->result];
 }
 
-static const StepResult *result(const Build *b)
+/* The layers that the target's steps made: one a step, or with --squash one in all. */
+static bool own_layers(Build *b, const Target *t, StepLayer **ret, size_t *ret_n)
 {
-    return &b->sol.results[b->plan.result];
+    const StepResult *r = result_of(b, t);
+    *ret = r->layers;
+    *ret_n = r->nlayer;
+    if (!b->opts->squash || r->nlayer < 2)
+        return true;
+    SnapshotId *ids = NEW_N(b->arena, SnapshotId, r->nlayer);
+    StepLayer *one = NEW(b->arena, StepLayer);
+    Stack base = {0};
+    StepResult below = {.base = r->base};
+    for (size_t i = 0; i < r->nlayer; i++) {
+        ids[i] = r->layers[i].snapshot;
+        one->created = r->layers[i].created > one->created ? r->layers[i].created : one->created;
+    }
+    if (!snapshot_squash_known(b->store, &r->id, &one->snapshot, b->e)) {
+        if (b->e->kind != ERR_NONE || !result_enter(b) ||
+            !steps_stack(&b->env, b->arena, &below, &base, b->e) ||
+            !snapshot_squash(b->store, &base, ids, r->nlayer, sandbox_in_userns(&b->env.host),
+                             &r->id, &one->snapshot, b->e))
+            return err_wrap(b->e, "--squash");
+    }
+    *ret = one;
+    *ret_n = 1;
+    return true;
 }
 
-static bool collect_layers(Build *b)
+static bool add_base(Build *b, Target *t, const SourceImage *base)
 {
-    const StepResult *r = result(b);
-    const SourceImage *base = r->base == STEP_NONE ? NULL : &b->bases[r->base];
-    size_t nbase = base ? base->nlayer : 0;
     StoreImage stored;
     bool found;
-    b->layers = NEW_N(b->arena, StoreLayer, nbase + r->nlayer + 1);
-    for (size_t i = 0; i < nbase; i++)
-        b->layers[b->nlayer++] = base->layers[i];
-    if (base) {
-        if (!store_image_get(b->store, b->arena, &base->id, &stored, &found, b->e))
-            return false;
-        b->size = found ? stored.size : 0;
-    }
-    for (size_t i = 0; i < r->nlayer; i++) {
-        StoreLayer *l = &b->layers[b->nlayer++];
+    for (size_t i = 0; i < base->nlayer; i++)
+        t->layers[t->nlayer++] = base->layers[i];
+    if (!store_image_get(b->store, b->arena, &base->id, &stored, &found, b->e))
+        return false;
+    t->size = found ? stored.size : 0;
+    return true;
+}
+
+static bool collect_layers(Build *b, Target *t)
+{
+    const StepResult *r = result_of(b, t);
+    const SourceImage *base = r->base == STEP_NONE ? NULL : &b->bases[r->base];
+    StepLayer *own;
+    size_t n;
+    if (!own_layers(b, t, &own, &n))
+        return false;
+    t->layers = NEW_N(b->arena, StoreLayer, (base ? base->nlayer : 0) + n + 1);
+    if (base && !add_base(b, t, base))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        StoreLayer *l = &t->layers[t->nlayer++];
         uint64_t size;
-        *l = (StoreLayer){.snapshot = r->layers[i].snapshot,
+        *l = (StoreLayer){.snapshot = own[i].snapshot,
                           .times = layer_times_text(b->arena, b->times)};
-        if (!export_diff_known(b->store, l->snapshot, b->times) && !enter(b))
+        if (!export_diff_known(b->store, l->snapshot, b->times) && !result_enter(b))
             return false;
         if (!export_diff_id(b->store, l->snapshot, b->times, &l->diff_id, &size, b->e))
             return err_wrap(b->e, "layer %zu", i + 1);
-        b->size += size;
+        t->size += size;
     }
-    if (b->nlayer > IMAGE_MAX_LAYERS)
+    if (t->nlayer > IMAGE_MAX_LAYERS)
         return err_set(b->e, ERR_DOCKERFILE,
-                       "the image would have %zu layers, over the limit of %d", b->nlayer,
+                       "the image would have %zu layers, over the limit of %d", t->nlayer,
                        IMAGE_MAX_LAYERS);
     return true;
 }
 
-/* A metadata line has the time of the layer before it, as docker shows it. */
-static void fill_history(Build *b)
+/* The line of a layer that is several, as docker's --squash writes it. */
+static void squash_history(Build *b, Target *t, size_t nlayer, const char *created)
 {
-    const StepResult *r = result(b);
-    const char *last = NULL;
+    ImageHistory h = {.created = created,
+                      .comment = arena_printf(b->arena, "lighter --squash of %zu layers", nlayer)};
+    for (size_t i = 0; i < t->nhistory; i++)
+        if (!t->history[i].from_base)
+            t->config.history[i].empty_layer = true;
+    image_config_add_history(b->arena, &t->config, &h);
+}
+
+/* A metadata line has the time of the layer before it, as docker shows it. */
+static void fill_history(Build *b, Target *t)
+{
+    const StepResult *r = result_of(b, t);
+    const char *last = NULL, *stamp = image_time(b->arena, b->stamp);
     size_t layer = 0;
-    b->config.history = NULL;
-    b->config.nhistory = b->config.history_cap = 0;
-    for (size_t i = 0; i < b->plan.nhistory; i++) {
-        ImageHistory h = b->plan.history[i].entry;
-        if (b->plan.history[i].from_base) {
+    t->config.history = NULL;
+    t->config.nhistory = t->config.history_cap = 0;
+    for (size_t i = 0; i < t->nhistory; i++) {
+        ImageHistory h = t->history[i].entry;
+        if (t->history[i].from_base) {
             last = h.created;
         } else {
-            if (b->plan.history[i].step != STEP_NONE && layer < r->nlayer)
+            if (t->history[i].step != STEP_NONE && layer < r->nlayer)
                 last = image_time(b->arena, r->layers[layer++].created);
-            h.created = b->rewritten ? image_time(b->arena, b->times.at) : last;
+            h.created = b->rewritten ? stamp : last;
         }
-        image_config_add_history(b->arena, &b->config, &h);
+        image_config_add_history(b->arena, &t->config, &h);
     }
+    if (b->opts->squash && r->nlayer > 1)
+        squash_history(b, t, r->nlayer, b->rewritten ? stamp : last);
     if (b->rewritten)
-        b->config.created = image_time(b->arena, b->times.at);
+        t->config.created = stamp;
     else if (last)
-        b->config.created = last;
+        t->config.created = last;
+}
+
+static bool make(Build *b, Target *t)
+{
+    const StepResult *r = result_of(b, t);
+    uint64_t at = clock_ns();
+    if (!collect_layers(b, t))
+        return false;
+    event_span(&b->env.sink, 0, "digests of layers", at);
+    at = clock_ns();
+    t->config = image_config_clone(b->arena, &t->planned);
+    fill_history(b, t);
+    for (size_t i = 0; i < r->nlayer; i++)
+        if (r->layers[i].created > t->created)
+            t->created = r->layers[i].created;
+    if (!export_commit(b->store, b->arena, &t->config, t->layers, t->nlayer, t->size, t->created,
+                       &t->id, b->e))
+        return false;
+    event_span(&b->env.sink, 0, "keep the image", at);
+    return true;
+}
+
+const Target *build_target(const Build *b)
+{
+    Platform host = image_platform_host();
+    for (size_t i = 0; i < b->ntarget; i++)
+        if (!strcmp(b->targets[i].text, image_platform_text(b->arena, &host)))
+            return &b->targets[i];
+    return &b->targets[0];
+}
+
+static bool put_names(Build *b)
+{
+    NamedImage *all = NEW_N(b->arena, NamedImage, b->ntarget);
+    const Target *first = build_target(b);
+    size_t n = 0;
+    all[n++] = (NamedImage){first->id, first->text};
+    for (size_t i = 0; i < b->ntarget; i++)
+        if (&b->targets[i] != first)
+            all[n++] = (NamedImage){b->targets[i].id, b->targets[i].text};
+    for (size_t i = 0; i < b->names.n; i++)
+        if (!names_put(b->store, b->arena, b->names.v[i], all, n, b->e))
+            return false;
+    return true;
 }
 
 bool result_make(Build *b)
 {
-    const StepResult *r = result(b);
+    bool keep = !b->noutput;
+    for (size_t i = 0; i < b->ntarget; i++)
+        if (!make(b, &b->targets[i]))
+            return b->ntarget > 1 ? err_wrap(b->e, "%s", b->targets[i].text) : false;
+    for (size_t i = 0; i < b->noutput; i++) /* cacheonly alone names nothing */
+        keep = keep || b->outputs[i].kind != OUT_CACHEONLY;
     uint64_t at = clock_ns();
-    if (!collect_layers(b))
+    if (keep && !put_names(b))
         return false;
-    event_span(&b->env.sink, 0, "digests of layers", at);
-    at = clock_ns();
-    b->config = image_config_clone(b->arena, &b->plan.config);
-    fill_history(b);
-    for (size_t i = 0; i < r->nlayer; i++)
-        if (r->layers[i].created > b->created)
-            b->created = r->layers[i].created;
-    if (!export_commit(b->store, b->arena, &b->config, b->layers, b->nlayer, b->size, b->created,
-                       &b->id, b->e))
-        return false;
-    for (size_t i = 0; i < b->names.n; i++)
-        if (!store_tag(b->store, b->names.v[i], &b->id, b->e))
-            return false;
-    event_span(&b->env.sink, 0, "keep the image", at);
+    event_span(&b->env.sink, 0, "tag the image", at);
     return true;
 }
 
 /* ---- after the build ---- */
 
 /* The directories of the layers that were built. */
-static bool open_own(Build *b, StackView *ret)
+static bool open_own(Build *b, const StepResult *r, StackView *ret)
 {
     Stack st = {0};
-    for (size_t i = 0; i < result(b)->nlayer; i++)
-        if (!stack_push_parts(b->store, b->arena, &st, result(b)->layers[i].snapshot, &st, b->e))
+    for (size_t i = 0; i < r->nlayer; i++)
+        if (!stack_push_parts(b->store, b->arena, &st, r->layers[i].snapshot, &st, b->e))
             return false;
     return stack_view(b->store, &st, -1, ret, b->e);
 }
 
 /* Whether any layer has a program that the image below it must suit. */
-static bool has_programs(Build *b, bool *ret)
+static bool has_programs(Build *b, const StepResult *r, bool *ret)
 {
     scoped(stack_view) StackView own = {0};
     *ret = false;
-    if (!open_own(b, &own))
+    if (!open_own(b, r, &own))
         return false;
     for (size_t i = own.nfd; i-- > 0 && !*ret;)
         if (!analyze_has_programs(own.fds[i], ret, b->e))
@@ -166,12 +216,12 @@ static bool has_programs(Build *b, bool *ret)
     return true;
 }
 
-static bool look_at_programs(Build *b, StrList *ret)
+static bool look_at_programs(Build *b, const StepResult *r, StrList *ret)
 {
     scoped(stack_view) StackView view = {0}, own = {0};
     Stack st;
-    if (!steps_stack(&b->env, b->arena, result(b), &st, b->e) ||
-        !stack_view(b->store, &st, -1, &view, b->e) || !open_own(b, &own))
+    if (!steps_stack(&b->env, b->arena, r, &st, b->e) ||
+        !stack_view(b->store, &st, -1, &view, b->e) || !open_own(b, r, &own))
         return false;
     for (size_t i = own.nfd; i-- > 0;)
         if (!analyze_loaders(b->arena, own.fds[i], &view.view, ret, b->e))
@@ -183,31 +233,31 @@ static bool look_at_programs(Build *b, StrList *ret)
  * Findings about the result's own layers, remembered with it, so that a build of hits repeats them.
  * A base that only carries files is not unpacked for this.
  */
-static bool find_problems(Build *b, Buf *ret)
+static bool find_problems(Build *b, const StepResult *r, Buf *ret)
 {
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
     Digest key;
     StrList lines = {0};
     bool found, any;
     key_begin(&k, "loaders 1");
-    key_digest(&k, "of", &result(b)->id);
+    key_digest(&k, "of", &r->id);
     key_end(&k, &key);
     if (!store_memo_get(b->store, &key, ret, &found, b->e))
         return false;
     if (found)
         return true;
-    if (!enter(b) || !has_programs(b, &any) || (any && !look_at_programs(b, &lines)))
+    if (!result_enter(b) || !has_programs(b, r, &any) || (any && !look_at_programs(b, r, &lines)))
         return false;
     for (size_t i = 0; i < lines.n; i++)
         buf_printf(ret, "%s\n", lines.v[i]);
     return store_memo_put(b->store, &key, buf_str(ret), ret->len, b->e);
 }
 
-static bool report_problems(Build *b)
+static bool report_problems(Build *b, const StepResult *r)
 {
     scoped(buf) Buf text = BUF_INIT;
     char *save = NULL;
-    if (!find_problems(b, &text))
+    if (!find_problems(b, r, &text))
         return err_wrap(b->e, "look at the image's programs");
     if (text.len)
         for (char *line = strtok_r(text.ptr, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
@@ -215,38 +265,12 @@ static bool report_problems(Build *b)
     return true;
 }
 
-static bool write_outputs(Build *b)
-{
-    char text[DIGEST_TEXT_SIZE];
-    digest_text(&b->id, text);
-    for (size_t i = 0; i < b->opts->outputs.n; i++) {
-        Output o;
-        size_t n = b->names.n ? b->names.n : 1;
-        ExportItem *items = NEW_N(b->arena, ExportItem, n);
-        for (size_t k = 0; k < n; k++)
-            items[k] = (ExportItem){b->id, b->names.n ? b->names.v[k] : NULL};
-        if (!output_parse(b, b->opts->outputs.v[i], &o) || !enter_to_fetch(b) ||
-            !source_fetch(b->store, &b->id, b->registry, b->e) ||
-            !export_oci(b->store, items, n, o.form, o.dest, b->e))
-            return err_wrap(b->e, "--output %s", b->opts->outputs.v[i]);
-    }
-    if (b->opts->iidfile) {
-        OutFile f;
-        if (!out_begin(b->opts->iidfile, &f, b->e))
-            return err_wrap(b->e, "--iidfile");
-        bool ok = fs_write_all(f.fd, text, strlen(text), b->e) && out_commit(&f, b->e);
-        out_abort(&f);
-        return ok || err_wrap(b->e, "--iidfile");
-    }
-    return true;
-}
-
-static void summary(Build *b)
+static void summary(Build *b, const Target *t)
 {
     scoped(buf) Buf line = BUF_INIT;
     char id[DIGEST_TEXT_SIZE], size[32], took[32];
-    digest_text(&b->id, id);
-    str_size(b->size, size, sizeof size);
+    digest_text(&t->id, id);
+    str_size(t->size, size, sizeof size);
     ui_seconds(clock_ns() - b->watch.t0, took);
     buf_printf(&line, "built %.19s", id);
     for (size_t i = 0; i < b->names.n; i++) {
@@ -255,25 +279,19 @@ static void summary(Build *b)
         if (image_ref_parse(b->arena, b->names.v[i], &ref, &ignored))
             buf_printf(&line, "%s%s", i ? ", " : " as ", image_ref_familiar(b->arena, &ref));
     }
-    buf_printf(&line, ": %s in %zu layers; %zu of %zu steps reused, %zu run; %s", size, b->nlayer,
+    if (b->ntarget > 1)
+        buf_printf(&line, " for %s", t->text);
+    buf_printf(&line, ": %s in %zu layers; %zu of %zu steps reused, %zu run; %s", size, t->nlayer,
                b->sol.nhit, b->sol.nstep, b->sol.nrun, took);
     event_send(&b->env.sink, &(Event){.kind = EV_RESULT, .text = line.ptr});
 }
 
-bool result_may_push(Build *b)
+static bool report_all(Build *b)
 {
-    for (size_t i = 0; i < b->names.n; i++)
-        if (!registry_check_push(b->registry, b->arena, b->names.v[i], b->e))
-            return err_wrap(b->e, "--push");
+    for (size_t i = 0; i < b->ntarget; i++)
+        if (!report_problems(b, result_of(b, &b->targets[i])))
+            return false;
     return true;
-}
-
-static bool push(Build *b)
-{
-    if (!b->opts->push)
-        return true;
-    return enter_to_fetch(b) && (export_push(b->store, b->registry, &b->id, &b->names, b->e) ||
-                                 err_wrap(b->e, "--push"));
 }
 
 bool result_report(Build *b)
@@ -281,14 +299,14 @@ bool result_report(Build *b)
     static const struct {
         bool (*run)(Build *b);
         const char *name;
-    } PARTS[] = {
-        {report_problems, "look at programs"}, {write_outputs, "write outputs"}, {push, "push"}};
+    } PARTS[] = {{report_all, "look at programs"}, {deliver, "deliver"}};
     for (size_t i = 0; i < NELEM(PARTS); i++) {
         uint64_t at = clock_ns();
         if (!PARTS[i].run(b))
             return false;
         event_span(&b->env.sink, 0, PARTS[i].name, at);
     }
-    summary(b);
+    for (size_t i = 0; i < b->ntarget; i++)
+        summary(b, &b->targets[i]);
     return true;
 }

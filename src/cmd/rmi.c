@@ -44,6 +44,26 @@ static const char *named_tag(Arena *a, const char *asked, const StrList *tags)
     return NULL;
 }
 
+/* The images of other platforms go with the name. */
+static bool remove_others(Store *s, Arena *a, const char *name, Err *e)
+{
+    StoreTag *v;
+    size_t n;
+    if (!store_others(s, a, name, &v, &n, e))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        char text[DIGEST_TEXT_SIZE];
+        bool last, gone = false;
+        if (!store_untag(s, v[i].name, &last, e) ||
+            (last && !store_remove_image(s, &v[i].id, &gone, e)))
+            return false;
+        digest_text(&v[i].id, text);
+        if (gone)
+            printf("Deleted: %s (%s)\n", text, strchr(v[i].name, STORE_PLATFORM_MARK) + 1);
+    }
+    return true;
+}
+
 static bool remove_one(Store *s, Arena *a, const RmiOpts *o, const char *asked, Err *e)
 {
     Digest id;
@@ -64,14 +84,19 @@ static bool remove_one(Store *s, Arena *a, const RmiOpts *o, const char *asked, 
         return err_set(e, ERR_USAGE,
                        "image '%s' has %zu names: give one of them, or --force to take all", asked,
                        tags.n);
+    if (one && !remove_others(s, a, one, e))
+        return false;
     last = !tags.n;
     for (size_t i = 0; i < tags.n; i++) {
         ImageRef ref;
         if (one && tags.v[i] != one)
             continue;
-        if (!store_untag(s, tags.v[i], &last, e) || !image_ref_parse(a, tags.v[i], &ref, e))
+        Err ignored = ERR_INIT; /* a name with a platform is not one that could be typed */
+        if (!store_untag(s, tags.v[i], &last, e))
             return false;
-        printf("Untagged: %s\n", image_ref_familiar(a, &ref));
+        printf("Untagged: %s\n", image_ref_parse(a, tags.v[i], &ref, &ignored)
+                                     ? image_ref_familiar(a, &ref)
+                                     : tags.v[i]);
     }
     if (!last)
         return store_publish(s, e);

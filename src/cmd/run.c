@@ -322,7 +322,7 @@ static bool read_image(Arena *a, const RunOpts *o, const SourceImage *img, const
 static bool find_image(Store *s, Arena *a, const char *name, Registry *r, SourceImage *ret, Err *e)
 {
     const StrList no_contexts = {0};
-    SourceOpts how = {&no_contexts, r, false};
+    SourceOpts how = {.contexts = &no_contexts, .registry = r};
     Digest id;
     bool found;
     if (!store_find(s, a, name, &id, &found, e))

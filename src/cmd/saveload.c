@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "cmd/cmd.h"
+#include "cmd/names.h"
 #include "cmd/remote.h"
 #include "export/export.h"
 #include "source/source.h"
@@ -18,15 +19,15 @@ typedef struct SaveOpts {
 static const OptRow SAVE_ROWS[] = {
     {"output", 'o', OPT_STRING, offsetof(SaveOpts, output), "PATH", "write here (default: stdout)"},
     {"format", 0, OPT_STRING, offsetof(SaveOpts, format), "FORMAT",
-     "oci-archive or oci-dir (default oci-archive)"},
+     "oci-archive, oci-dir, docker-archive or docker-dir (default oci-archive)"},
     {"isolation", 0, OPT_STRING, offsetof(SaveOpts, isolation), "MODE",
      "the mode the store was filled in (default auto)"},
     REMOTE_ROWS(SaveOpts),
-    {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform only, for now"},
+    {"platform", 0, OPT_REFUSED, 0, NULL, "what a name means is saved: an image, or an index"},
 };
 static const OptTable SAVE_TABLE = {"lighter save [OPTIONS] IMAGE...",
-                                    "write images as an OCI archive or layout", SAVE_ROWS,
-                                    NELEM(SAVE_ROWS), false};
+                                    "write images as an OCI archive or layout, or as docker's",
+                                    SAVE_ROWS, NELEM(SAVE_ROWS), false};
 
 /* What the image is called in the archive: the name it was asked for by, if that is a name. */
 static const char *archive_name(Arena *a, const char *asked, const Digest *id)
@@ -50,15 +51,19 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
     Err ignored = ERR_INIT;
     SandboxHost host;
     const char *format = o->format ? o->format : "oci-archive";
-    ExportForm form = !strcmp(format, "oci-dir") ? EXPORT_LAYOUT : EXPORT_TAR;
+    bool dir = str_ends(format, "-dir");
+    ExportForm form = str_starts(format, "docker-") ? EXPORT_DOCKER : EXPORT_OCI;
+    ExportStyle docker = {.docker = true};
     const char *dest = o->output ? o->output : "-";
     if (!operands->n)
         return err_set(e, ERR_USAGE, "needs an image");
-    if (strcmp(format, "oci-archive") != 0 && strcmp(format, "oci-dir") != 0)
-        return err_set(e, ERR_USAGE, "--format %s: only oci-archive and oci-dir are supported yet",
+    if (strcmp(format, "oci-archive") != 0 && strcmp(format, "oci-dir") != 0 &&
+        strcmp(format, "docker-archive") != 0 && strcmp(format, "docker-dir") != 0)
+        return err_set(e, ERR_USAGE,
+                       "--format %s: expected oci-archive, oci-dir, docker-archive or docker-dir",
                        format);
-    if (form == EXPORT_LAYOUT && !strcmp(dest, "-"))
-        return err_set(e, ERR_USAGE, "--format oci-dir needs --output DIR");
+    if (dir && !strcmp(dest, "-"))
+        return err_set(e, ERR_USAGE, "--format %s needs --output DIR", format);
     if (!strcmp(dest, "-") && isatty(STDOUT_FILENO))
         return err_set(e, ERR_USAGE,
                        "will not write an archive to a terminal: use --output PATH or a pipe");
@@ -67,19 +72,24 @@ static bool run_save(Arena *a, const void *opts, const StrList *operands, int *r
         return false;
     ExportItem *items = NEW_N(a, ExportItem, operands->n);
     for (size_t i = 0; i < operands->n; i++) {
-        if (!cmd_find(s, a, operands->v[i], &items[i].id, e))
+        Digest *ids;
+        if (!names_of(s, a, operands->v[i], &ids, &items[i].nid, e))
             return false;
-        items[i].name = archive_name(a, operands->v[i], &items[i].id);
-        if (!source_prepare_bytes(s, &items[i].id, r, e))
-            return false;
+        items[i].ids = ids;
+        items[i].name = archive_name(a, operands->v[i], &ids[0]);
+        for (size_t k = 0; k < items[i].nid; k++)
+            if (!source_prepare_bytes(s, &ids[k], r, e))
+                return false;
     }
     *ret_code = 0;
     if (!sandbox_enter(&host, e))
         return false;
     for (size_t i = 0; i < operands->n; i++)
-        if (!source_fetch(s, &items[i].id, r, e))
-            return err_wrap(e, "'%s'", operands->v[i]);
-    if (!export_oci(s, items, operands->n, form, dest, e))
+        for (size_t k = 0; k < items[i].nid; k++)
+            if (!source_fetch(s, &items[i].ids[k], r, e))
+                return err_wrap(e, "'%s'", operands->v[i]);
+    const ExportStyle *style = form == EXPORT_DOCKER ? &docker : NULL;
+    if (!export_files(s, a, items, operands->n, style, form, dest, dir, e))
         return false;
     (void)!store_note_uses(s, &ignored); /* a use forgotten is no failure */
     return true;
@@ -95,14 +105,14 @@ typedef struct LoadOpts {
 
 static const OptRow LOAD_ROWS[] = {
     {"input", 'i', OPT_STRING, offsetof(LoadOpts, input), "PATH",
-     "an OCI archive (plain, gzip, zstd) or layout directory (default: stdin)"},
+     "an archive of OCI's or docker's (plain, gzip, zstd) or a layout directory (default: stdin)"},
     {"tag", 't', OPT_LIST, offsetof(LoadOpts, tags), "NAME",
      "name the image so; for archives with one image"},
     {"quiet", 'q', OPT_BOOL, offsetof(LoadOpts, quiet), NULL, "print nothing"},
     {"platform", 0, OPT_REFUSED, 0, NULL, "this machine's platform only, for now"},
 };
 static const OptTable LOAD_TABLE = {"lighter load [OPTIONS] [PATH]",
-                                    "take images of an OCI archive or layout into the store",
+                                    "take images of an archive or a layout into the store",
                                     LOAD_ROWS, NELEM(LOAD_ROWS), false};
 
 static bool load_from(Store *s, Arena *a, const char *path, Loaded **ret, size_t *ret_n, Err *e)
@@ -111,14 +121,14 @@ static bool load_from(Store *s, Arena *a, const char *path, Loaded **ret, size_t
     if (!path || !strcmp(path, "-")) {
         if (isatty(STDIN_FILENO))
             return err_set(e, ERR_USAGE, "needs an archive: --input PATH or a pipe");
-        return source_load_archive(s, a, STDIN_FILENO, ret, ret_n, e);
+        return source_load_archive(s, a, STDIN_FILENO, NULL, ret, ret_n, e);
     }
     scoped(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_errno(e, ERR_USAGE, "open '%s'", path);
     if (S_ISDIR(st.st_mode))
-        return source_load_layout(s, a, path, NULL, ret, ret_n, e);
-    return source_load_archive(s, a, fd, ret, ret_n, e) || err_wrap(e, "'%s'", path);
+        return source_load_layout(s, a, path, NULL, NULL, ret, ret_n, e);
+    return source_load_archive(s, a, fd, NULL, ret, ret_n, e) || err_wrap(e, "'%s'", path);
 }
 
 static bool tag_loaded(Store *s, Arena *a, const LoadOpts *o, const Loaded *one, Err *e)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/dump.h"
 #include "base/fs.h"
 #include "cmd/buildrun.h"
 
@@ -87,6 +88,8 @@ static bool read_value(Build *b, const SecretSpec *s, Str *ret)
 bool secrets_read(Build *b)
 {
     const StrList *l = &b->opts->secrets;
+    if (l->n)
+        dump_forbid();
     StepSecret *v = NEW_N(b->arena, StepSecret, l->n + 1);
     for (size_t i = 0; i < l->n; i++) {
         SecretSpec s;

@@ -44,12 +44,16 @@ static bool is_layer(Store *s, const StoreLayer *l, bool *ret, Err *e)
 {
     LayerTimes times;
     LayerFacts facts;
+    bool there;
     *ret = true;
     if (!layer_times_parse(l->times, &times) || !l->snapshot)
         return true;
-    if (!store_snapshot_exists(s, l->snapshot)) /* store_check() has told of it */
+    if (!store_snapshot_exists(s, l->snapshot, &there, e))
+        return false;
+    if (!there) /* store_check() tells of it */
         return true;
-    if (!snapshot_pack(s, l->snapshot, times, PACK_NOTHING, -1, 1, &facts, e))
+    if (!snapshot_pack(s, l->snapshot, times, (LayerForm){PACK_NOTHING, LAYER_LEVEL_OWN}, -1, 1,
+                       &facts, e))
         return false;
     *ret = digest_eq(&facts.diff_id, &l->diff_id);
     return true;

@@ -2,6 +2,7 @@
  * cmd/tag.c - `lighter tag`: another name for an image.
  */
 #include "cmd/cmd.h"
+#include "cmd/names.h"
 
 typedef struct TagOpts {
     char nothing;
@@ -14,7 +15,6 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
 {
     scoped(store) Store *s = NULL;
     StrList names = {0};
-    Digest id;
     (void)opts;
     if (operands->n < 2)
         return err_set(e, ERR_USAGE, "needs an image and a name, as in 'lighter tag app me/app:1'");
@@ -28,10 +28,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
                            operands->v[i]);
         strlist_add(a, &names, image_ref_tagged(a, &ref));
     }
-    if (!cmd_store(a, NULL, NULL, &s, e) || !cmd_find(s, a, operands->v[0], &id, e))
+    if (!cmd_store(a, NULL, NULL, &s, e))
         return false;
     for (size_t i = 0; i < names.n; i++)
-        if (!store_tag(s, names.v[i], &id, e))
+        if (!names_copy(s, a, operands->v[0], names.v[i], e))
             return false;
     *ret_code = 0;
     return store_publish(s, e);

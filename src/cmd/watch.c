@@ -103,8 +103,8 @@ static EventEnd end_of(Build *b, bool ok, char id[static DIGEST_TEXT_SIZE])
                                                : b->e->msg,
                     .names = (const char *const *)b->names.v,
                     .nname = b->names.n,
-                    .size = b->size,
-                    .nlayer = b->nlayer,
+                    .size = b->ntarget ? build_target(b)->size : 0,
+                    .nlayer = b->ntarget ? build_target(b)->nlayer : 0,
                     .nstep = b->plan.nstep,
                     .ns = clock_ns() - b->watch.t0};
     for (size_t i = 0; i < NSTEP_HOW; i++)
@@ -148,7 +148,7 @@ void watch_end(Build *b, bool ok)
     w->ui = NULL;
     history_done(w->history);
     w->history = NULL;
-    if (ok && w->opts.quiet && !b->dry)
+    if (ok && w->opts.quiet && !b->dry && !b->stdout_taken)
         printf("%s\n", id);
 }
 

@@ -37,8 +37,12 @@ static bool read_ignore(Arena *a, Context *c, int fd, const char *name, Err *e)
 /* Read one ignore file if it is there. */
 static bool try_ignore(Arena *a, Context *c, int dirfd, const char *path, Err *e)
 {
-    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    /* A pipe would keep the build waiting. */
+    scoped(fd) int fd = openat(dirfd, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
+    if (fd >= 0 && fstat(fd, &st) == 0 && !S_ISREG(st.st_mode))
+        return err_set(e, ERR_DOCKERFILE, "'%s' is no regular file", path);
     if (fd >= 0)
         return read_ignore(a, c, fd, path_base(path), e);
     return errno == ENOENT || errno == ENOTDIR ? true

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/csv.h"
 #include "dockerfile/check.h"
 
 static const char *const TYPES[] = {"bind", "cache", "tmpfs", "secret", "ssh"};
@@ -12,58 +13,6 @@ static const char *const SHARING[] = {"shared", "private", "locked"};
 static const char *const KEYS[] = {
     "type", "from", "source", "target", "readonly",    "id", "sharing", "required",  "size", "mode",
     "uid",  "gid",  "src",    "dst",    "destination", "ro", "rw",      "readwrite", "env"};
-
-/* ---- comma separated values ---- */
-
-/*
- * Take one field: plain up to a comma, or all of it in double quotes, where "" is a quote.
- * Source: RFC 4180, as encoding/csv of Go reads it.
- */
-static bool take_field(Arena *a, const char **text, char **ret, Err *e)
-{
-    scoped(buf) Buf b = BUF_INIT;
-    const char *s = *text;
-    if (*s != '"') {
-        size_t n = strcspn(s, ",");
-        if (memchr(s, '"', n))
-            return err_set(e, ERR_DOCKERFILE, "failed to parse csv mounts: bare \" in '%s'", s);
-        *ret = arena_strndup(a, s, n);
-        *text = s + n;
-        return true;
-    }
-    for (s++;; s++) {
-        if (!*s)
-            return err_set(e, ERR_DOCKERFILE, "failed to parse csv mounts: unclosed \" in '%s'",
-                           *text);
-        if (*s == '"' && *++s != '"')
-            break;
-        buf_putc(&b, *s);
-    }
-    if (*s && *s != ',')
-        return err_set(e, ERR_DOCKERFILE, "failed to parse csv mounts: text after \" in '%s'",
-                       *text);
-    *ret = arena_strdup(a, buf_str(&b));
-    *text = s;
-    return true;
-}
-
-static bool fields(Arena *a, const char *text, StrList *ret, Err *e)
-{
-    for (const char *s = text;;) {
-        char *field = NULL;
-        if (!take_field(a, &s, &field, e))
-            return false;
-        strlist_add(a, ret, field);
-        if (!*s)
-            break;
-        s++;
-        if (!*s) {
-            strlist_add(a, ret, "");
-            break;
-        }
-    }
-    return true;
-}
 
 /* ---- values ---- */
 
@@ -274,8 +223,10 @@ bool df_mount(Arena *a, const char *text, const DfScope *s, DfMount *ret, Err *e
     StrList list = {0};
     if (!*text)
         return err_set(e, ERR_DOCKERFILE, "failed to parse csv mounts: EOF: it is empty");
-    if (!fields(a, text, &list, e))
-        return false;
+    if (!csv_fields(a, text, &list, e)) {
+        e->kind = ERR_DOCKERFILE;
+        return err_wrap(e, "failed to parse csv mounts");
+    }
     for (size_t i = 0; i < list.n; i++)
         if (!take_pair(&r, list.v[i]))
             return false;

@@ -1,5 +1,5 @@
 /*
- * export/pack.c - snapshots to diff IDs, blobs and manifests.
+ * export/pack.c - snapshots to diff IDs and blobs.
  */
 #include "base/fs.h"
 #include "base/key.h"
@@ -53,7 +53,8 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
             *ret_size |= (uint64_t)fact.size[i] << (8 * i);
         return true;
     }
-    if (!snapshot_pack(s, id, times, PACK_NOTHING, -1, 1, &facts, e))
+    LayerForm none = {PACK_NOTHING, LAYER_LEVEL_OWN};
+    if (!snapshot_pack(s, id, times, none, -1, 1, &facts, e))
         return false;
     fact.diff_id = facts.diff_id;
     for (size_t i = 0; i < 8; i++)
@@ -82,7 +83,38 @@ bool export_commit(Store *s, Arena *a, ImageConfig *config, const StoreLayer *la
     return true;
 }
 
-static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret_size, Err *e)
+/* ---- packed layers ---- */
+
+static Compression compression(const ExportStyle *style)
+{
+    static const Compression HOW[] = {[PACK_NOTHING] = COMP_GZIP,
+                                      [PACK_PLAIN] = COMP_NONE,
+                                      [PACK_GZIP] = COMP_GZIP,
+                                      [PACK_ZSTD] = COMP_ZSTD};
+    return HOW[style->form.how];
+}
+
+static LayerForm layer_form(const ExportStyle *style)
+{
+    LayerForm f = style->form;
+    f.how = f.how == PACK_NOTHING ? PACK_GZIP : f.how;
+    return f;
+}
+
+/* Publish what was packed, under its name and as this form of the layer. */
+static bool publish(BlobWriter *w, const StoreLayer *l, const ExportStyle *style,
+                    const LayerFacts *f, Descriptor *ret, Err *e)
+{
+    Compression form = store_form(compression(style), style->form.level);
+    ret->media_type = image_layer_type(compression(style), style->docker);
+    ret->digest = f->packed;
+    ret->size = f->packed_size;
+    return blob_commit_as(w, &f->packed, e) &&
+           store_packed_put(w->store, &l->diff_id, form, &f->packed, f->packed_size, e);
+}
+
+static bool pack_layer(Store *s, const StoreLayer *l, const ExportStyle *style, Descriptor *ret,
+                       Err *e)
 {
     LayerTimes times;
     LayerFacts facts;
@@ -92,35 +124,47 @@ static bool pack_layer(Store *s, const StoreLayer *l, Digest *ret, uint64_t *ret
                        "a base layer's bytes are gone from the store: load the base again");
     if (!blob_begin(s, &w, e))
         return false;
-    if (!snapshot_pack(s, l->snapshot, times, PACK_GZIP, w.fd, cpu_count(), &facts, e)) {
-        blob_abort(&w);
-        return false;
-    }
-    if (!digest_eq(&facts.diff_id, &l->diff_id)) {
-        blob_abort(&w);
-        return err_set(e, ERR_STORE,
-                       "a snapshot of the image was changed in the store since the build: build "
-                       "again with --no-cache");
-    }
-    *ret = facts.packed;
-    *ret_size = facts.packed_size;
-    return blob_commit_as(&w, &facts.packed, e) &&
-           store_packed_put(s, &l->diff_id, COMP_GZIP, ret, *ret_size, e);
+    bool ok = snapshot_pack(s, l->snapshot, times, layer_form(style), w.fd, cpu_count(), &facts, e);
+    if (!ok)
+        err_wrap(e, "into store '%s'", store_path(s));
+    if (ok && !digest_eq(&facts.diff_id, &l->diff_id))
+        ok = err_set(e, ERR_STORE,
+                     "a snapshot of the image was changed in the store since the build: build "
+                     "again with --no-cache");
+    ok = ok && publish(&w, l, style, &facts, ret, e);
+    blob_abort(&w);
+    return ok;
 }
 
-static const char *media_type(Compression how)
+/* A blob that is here, in another form. */
+static bool repack_layer(Store *s, const StoreLayer *l, const Digest *blob, Compression how,
+                         const ExportStyle *style, Descriptor *ret, Err *e)
 {
-    static const char *const TYPES[] = {[COMP_NONE] = MT_OCI_LAYER,
-                                        [COMP_GZIP] = MT_OCI_LAYER_GZIP,
-                                        [COMP_ZSTD] = MT_OCI_LAYER_ZSTD};
-    return TYPES[how];
+    LayerFacts facts;
+    BlobWriter w;
+    int raw;
+    uint64_t size;
+    if (!store_open_blob(s, blob, &raw, &size, e))
+        return false;
+    scoped(fd) int fd = raw;
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(how));
+    if (!blob_begin(s, &w, e))
+        return false;
+    bool ok = layer_repack(in, layer_form(style), w.fd, cpu_count(), &facts, e);
+    if (ok && !digest_eq(&facts.diff_id, &l->diff_id))
+        ok = err_set(e, ERR_STORE,
+                     "a layer's bytes in the store are not what the image's config says: 'lighter "
+                     "store check' tells which");
+    ok = ok && publish(&w, l, style, &facts, ret, e);
+    blob_abort(&w);
+    return ok;
 }
 
-/* A layer as a registry has it; docker's names of media types become OCI's. */
-static Descriptor remote_descriptor(const StoreOrigin *o, Compression how)
+/* A layer as a registry has it; the other family's names of media types become ours. */
+static Descriptor remote_descriptor(const StoreOrigin *o, Compression how, bool docker)
 {
     bool foreign = image_layer_foreign(o->media_type);
-    return (Descriptor){.media_type = foreign ? o->media_type : media_type(how),
+    return (Descriptor){.media_type = foreign ? o->media_type : image_layer_type(how, docker),
                         .digest = o->blob,
                         .size = o->size,
                         .urls = o->urls};
@@ -130,8 +174,8 @@ static Descriptor remote_descriptor(const StoreOrigin *o, Compression how)
  * What registries say of a base's layer. One that is not to be distributed stays so, wherever its
  * bytes are; `any` takes the others as well.
  */
-static bool from_registry(Store *s, Arena *a, const StoreLayer *l, bool any, Descriptor *ret,
-                          bool *ret_found, Err *e)
+static bool from_registry(Store *s, Arena *a, const StoreLayer *l, bool any, bool docker,
+                          Descriptor *ret, bool *ret_found, Err *e)
 {
     StoreOrigin *o;
     size_t n;
@@ -145,66 +189,51 @@ static bool from_registry(Store *s, Arena *a, const StoreLayer *l, bool any, Des
         *ret_found = (any || image_layer_foreign(o[i].media_type)) &&
                      image_layer_compression(o[i].media_type, &how);
         if (*ret_found)
-            *ret = remote_descriptor(&o[i], how);
+            *ret = remote_descriptor(&o[i], how, docker);
     }
     return true;
 }
 
-bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err *e)
+/* The bytes that a layer has here: of a layer of ours in the style's form, else whatever came. */
+static bool have_packed(Store *s, const StoreLayer *l, const ExportStyle *style, Descriptor *ret,
+                        Compression *ret_how, bool *ret_found, Err *e)
 {
     static const Compression FORMS[] = {COMP_GZIP, COMP_ZSTD, COMP_NONE};
-    bool found;
-    *ret = (Descriptor){.media_type = NULL};
-    if (!from_registry(s, a, l, false, ret, &found, e) || found)
-        return found;
-    for (size_t i = 0; i < NELEM(FORMS); i++) {
-        if (!store_packed_get(s, &l->diff_id, FORMS[i], &ret->digest, &ret->size, &found, e))
+    Compression how = compression(style);
+    bool found = false;
+    if (*l->times || style->force) {
+        Compression form = store_form(how, *l->times ? style->form.level : LAYER_LEVEL_OWN);
+        if (!store_packed_get(s, &l->diff_id, form, &ret->digest, &ret->size, &found, e))
             return false;
-        if (found) {
-            ret->media_type = media_type(FORMS[i]);
-            return true;
-        }
     }
-    if (!from_registry(s, a, l, true, ret, &found, e) || found)
-        return found;
-    ret->media_type = MT_OCI_LAYER_GZIP;
-    return pack_layer(s, l, &ret->digest, &ret->size, e);
+    for (size_t i = 0; i < NELEM(FORMS) && !found && !*l->times; i++) {
+        how = FORMS[i];
+        if (!store_packed_get(s, &l->diff_id, how, &ret->digest, &ret->size, &found, e))
+            return false;
+    }
+    ret->media_type = image_layer_type(how, style->docker);
+    *ret_how = how;
+    *ret_found = found;
+    return true;
 }
 
-bool export_pack(Store *s, const Digest *id, Descriptor *ret, Err *e)
+bool export_layer(Store *s, Arena *a, const StoreLayer *l, const ExportStyle *style,
+                  Descriptor *ret, Err *e)
 {
-    scoped(arena) Arena a = {0};
-    scoped(buf) Buf text = BUF_INIT, config = BUF_INIT;
-    StoreImage img;
-    ImageManifest m = {0};
+    Compression how;
     bool found;
-    if (!store_image_get(s, &a, id, &img, &found, e))
+    *ret = (Descriptor){.media_type = NULL};
+    if (!from_registry(s, a, l, false, style->docker, ret, &found, e) || found)
+        return found;
+    if (!have_packed(s, l, style, ret, &how, &found, e))
         return false;
-    if (!found)
-        return err_set(e, ERR_STORE, "the image is not in the store any more");
-    *ret = (Descriptor){.media_type = MT_OCI_MANIFEST};
-    if (img.packed && store_has_blob(s, &img.manifest)) {
-        ImageManifest have;
-        if (!store_read_blob(s, &img.manifest, &text, e) ||
-            !image_manifest_parse(&a, buf_str(&text), text.len, &have, e))
-            return false;
-        ret->digest = img.manifest;
-        ret->size = text.len;
-        ret->media_type = have.docker ? MT_DOCKER_MANIFEST : MT_OCI_MANIFEST;
-        return true;
+    if (found && style->force && how != compression(style)) {
+        Digest blob = ret->digest;
+        return repack_layer(s, l, &blob, how, style, ret, e);
     }
-    if (!store_read_blob(s, id, &config, e))
-        return false;
-    m.config = (Descriptor){.media_type = MT_OCI_CONFIG, .digest = *id, .size = config.len};
-    m.layers = NEW_N(&a, Descriptor, img.nlayer + 1);
-    m.nlayer = img.nlayer;
-    for (size_t i = 0; i < img.nlayer; i++)
-        if (!export_layer(s, &a, &img.layers[i], &m.layers[i], e))
-            return err_wrap(e, "pack layer %zu", i + 1);
-    image_manifest_text(&m, &text);
-    if (!store_put_blob(s, buf_str(&text), text.len, &ret->digest, e) ||
-        !store_image_packed(s, id, &ret->digest, text.len, e))
-        return false;
-    ret->size = text.len;
-    return store_publish(s, e);
+    if (found)
+        return true;
+    if (!from_registry(s, a, l, true, style->docker, ret, &found, e) || found)
+        return found;
+    return pack_layer(s, l, style, ret, e);
 }

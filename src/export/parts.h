@@ -1,5 +1,5 @@
 /*
- * export/parts.h - parts of an image on its way out. Private to the export room.
+ * export/parts.h - parts of images on their way out. Private to the export room.
  */
 #ifndef EXPORT_PARTS_H
 #define EXPORT_PARTS_H
@@ -7,7 +7,19 @@
 #include "export/export.h"
 
 /* export_layer - a layer's descriptor: the bytes it came with, where a registry has them, or packed
- * now. */
-NODISCARD bool export_layer(Store *s, Arena *a, const StoreLayer *l, Descriptor *ret, Err *e);
+ * now as the style says. */
+NODISCARD bool export_layer(Store *s, Arena *a, const StoreLayer *l, const ExportStyle *style,
+                            Descriptor *ret, Err *e);
+
+/* style_own - whether a style is that of an image's own manifest. */
+bool style_own(const ExportStyle *style);
+
+/* style_notes - the style's annotations of a place; `platform` is of the image that is there, NULL
+ * for an index. A later one of a name counts. */
+void style_notes(Arena *a, const ExportStyle *style, ExportPlace place, const char *platform,
+                 const ImageLabel **ret, size_t *ret_n);
+
+/* export_platform - what an image of the store is for. */
+NODISCARD bool export_platform(Store *s, Arena *a, const Digest *id, Platform *ret, Err *e);
 
 #endif

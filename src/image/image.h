@@ -37,6 +37,8 @@
 
 /* The annotation under which a layout names an image. Source: OCI image-spec, annotations. */
 #define ANNOTATION_REF_NAME "org.opencontainers.image.ref.name"
+/* Where containerd's tools, and docker's archives, have the whole name. */
+#define ANNOTATION_IMAGE_NAME "io.containerd.image.name"
 
 /* Layers one image may have; overlayfs takes 500 directories. */
 enum { IMAGE_MAX_LAYERS = 400 };
@@ -74,6 +76,9 @@ typedef struct Descriptor {
     Digest digest;
     uint64_t size; /* bytes */
     const char *ref_name;
+    const char *image_name;  /* what containerd calls it, when it was read */
+    const ImageLabel *notes; /* further annotations, when it is written */
+    size_t nnote;
     const char *os, *architecture, *variant; /* NULL when no platform is given */
     bool attestation;                        /* buildx's provenance entries, which are no images */
     StrList urls;                            /* where a foreign layer is, besides registries */
@@ -88,12 +93,17 @@ typedef struct ImageManifest {
     Descriptor config;
     Descriptor *layers;
     size_t nlayer;
-    bool docker; /* it says of itself that it is docker's kind; written ones are OCI's */
+    bool docker;             /* it says of itself that it is docker's kind */
+    const ImageLabel *notes; /* annotations, when it is written */
+    size_t nnote;
 } ImageManifest;
 
 typedef struct ImageIndex {
     Descriptor *manifests;
     size_t nmanifest;
+    bool docker;             /* to be written as docker's manifest list */
+    const ImageLabel *notes; /* annotations, when it is written */
+    size_t nnote;
 } ImageIndex;
 
 /* image_config_empty - the config of FROM scratch for this machine's platform. */
@@ -115,7 +125,7 @@ void image_set_add(Arena *a, StrList *set, const char *s);
 
 NODISCARD bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest *ret,
                                     Err *e);
-/* image_manifest_text - append an OCI manifest with sorted keys. */
+/* image_manifest_text - append a manifest of its kind, with sorted keys. */
 void image_manifest_text(const ImageManifest *m, Buf *out);
 NODISCARD bool image_index_parse(Arena *a, const char *text, size_t len, ImageIndex *ret, Err *e);
 void image_index_text(const ImageIndex *x, Buf *out);
@@ -123,6 +133,8 @@ bool image_is_index(const char *media_type);
 bool image_is_manifest(const char *media_type);
 /* image_layer_compression - by media type; false for one that lighter does not read. */
 bool image_layer_compression(const char *media_type, Compression *ret);
+/* image_layer_type - the media type of a layer, OCI's or docker's. */
+const char *image_layer_type(Compression how, bool docker);
 /* image_layer_foreign - whether it is of a layer that is not to be pushed. */
 bool image_layer_foreign(const char *media_type);
 
@@ -135,6 +147,8 @@ Platform image_platform_host(void);
  * by Go's. Fails with ERR_USAGE. Source: containerd/platforms.
  */
 NODISCARD bool image_platform_parse(Arena *a, const char *text, Platform *ret, Err *e);
+/* image_platform_runs - whether this machine's processors run its programs as they are. */
+bool image_platform_runs(const Platform *p);
 char *image_platform_text(Arena *a, const Platform *p);
 /*
  * image_platform_pick - the entry of an index that fits best: the platform itself, else an older

@@ -38,6 +38,14 @@ bool image_layer_compression(const char *mt, Compression *ret)
     return false;
 }
 
+const char *image_layer_type(Compression how, bool docker)
+{
+    static const char *const TYPES[][2] = {[COMP_NONE] = {MT_OCI_LAYER, MT_DOCKER_LAYER},
+                                           [COMP_GZIP] = {MT_OCI_LAYER_GZIP, MT_DOCKER_LAYER_GZIP},
+                                           [COMP_ZSTD] = {MT_OCI_LAYER_ZSTD, MT_DOCKER_LAYER_ZSTD}};
+    return TYPES[how][docker];
+}
+
 bool image_layer_foreign(const char *mt)
 {
     static const char *const TYPES[] = {MT_OCI_FOREIGN, MT_OCI_FOREIGN_GZIP, MT_OCI_FOREIGN_ZSTD,
@@ -61,6 +69,7 @@ static bool read_descriptor(Arena *a, const json_t *j, Descriptor *ret, Err *e)
     ret->urls = json_strlist(a, j, "urls");
     const json_t *ann = json_object_get(j, "annotations"), *plat = json_object_get(j, "platform");
     ret->ref_name = json_keep(a, ann, ANNOTATION_REF_NAME);
+    ret->image_name = json_keep(a, ann, ANNOTATION_IMAGE_NAME);
     ret->attestation = json_str(ann, "vnd.docker.reference.type") != NULL;
     ret->os = json_keep(a, plat, "os");
     ret->architecture = json_keep(a, plat, "architecture");
@@ -123,6 +132,18 @@ bool image_index_parse(Arena *a, const char *text, size_t len, ImageIndex *ret, 
     return true;
 }
 
+static void put_notes(json_t *j, const char *ref_name, const ImageLabel *notes, size_t n)
+{
+    if (!ref_name && !n)
+        return;
+    json_t *set = json_object();
+    for (size_t i = 0; i < n; i++)
+        json_set_lossy(set, notes[i].name, json_string_lossy(notes[i].value));
+    if (ref_name)
+        json_set_str(set, ANNOTATION_REF_NAME, ref_name);
+    json_object_set_new(j, "annotations", set);
+}
+
 static json_t *descriptor_json(const Descriptor *d)
 {
     char text[DIGEST_TEXT_SIZE];
@@ -137,11 +158,7 @@ static json_t *descriptor_json(const Descriptor *d)
             json_array_append_new(urls, json_string_lossy(d->urls.v[i]));
         json_object_set_new(j, "urls", urls);
     }
-    if (d->ref_name) {
-        json_t *ann = json_object();
-        json_set_str(ann, ANNOTATION_REF_NAME, d->ref_name);
-        json_object_set_new(j, "annotations", ann);
-    }
+    put_notes(j, d->ref_name, d->notes, d->nnote);
     if (d->os) {
         json_t *plat = json_object();
         json_set_str(plat, "os", d->os);
@@ -170,15 +187,17 @@ static json_t *list_json(const Descriptor *v, size_t n)
 
 void image_manifest_text(const ImageManifest *m, Buf *out)
 {
-    scoped(json) json_t *j = document(MT_OCI_MANIFEST);
+    scoped(json) json_t *j = document(m->docker ? MT_DOCKER_MANIFEST : MT_OCI_MANIFEST);
     json_object_set_new(j, "config", descriptor_json(&m->config));
     json_object_set_new(j, "layers", list_json(m->layers, m->nlayer));
+    put_notes(j, NULL, m->notes, m->nnote);
     json_text(j, out);
 }
 
 void image_index_text(const ImageIndex *x, Buf *out)
 {
-    scoped(json) json_t *j = document(MT_OCI_INDEX);
+    scoped(json) json_t *j = document(x->docker ? MT_DOCKER_LIST : MT_OCI_INDEX);
     json_object_set_new(j, "manifests", list_json(x->manifests, x->nmanifest));
+    put_notes(j, NULL, x->notes, x->nnote);
     json_text(j, out);
 }

@@ -63,6 +63,15 @@ bool image_platform_parse(Arena *a, const char *text, Platform *ret, Err *e)
     return true;
 }
 
+bool image_platform_runs(const Platform *p)
+{
+    const char *here = image_arch();
+    if (!strcmp(p->architecture, here))
+        return true;
+    return (!strcmp(here, "amd64") && !strcmp(p->architecture, "386")) ||
+           (!strcmp(here, "arm64") && !strcmp(p->architecture, "arm"));
+}
+
 char *image_platform_text(Arena *a, const Platform *p)
 {
     return arena_printf(a, "%s/%s%s%s", p->os, p->architecture, *p->variant ? "/" : "", p->variant);

@@ -42,7 +42,17 @@ bool layer_times_parse(const char *text, LayerTimes *ret);
 
 /* ---- packing ---- */
 
-typedef enum LayerPacking { PACK_NOTHING, PACK_PLAIN, PACK_GZIP } LayerPacking;
+typedef enum LayerPacking { PACK_NOTHING, PACK_PLAIN, PACK_GZIP, PACK_ZSTD } LayerPacking;
+
+/* Levels besides the formats' own, from 1 on: gzip's end at 9, zstd's at 22. */
+enum { LAYER_LEVEL_OWN = 0, LAYER_LEVEL_STORE = -1, LAYER_GZIP_MAX = 9, LAYER_ZSTD_MAX = 22 };
+
+/* What a layer is packed as. */
+typedef struct LayerForm {
+    LayerPacking how;
+    int level; /* LAYER_LEVEL_OWN is gzip's 6 and zstd's 3; LAYER_LEVEL_STORE, gzip's only, stores
+                */
+} LayerForm;
 
 typedef struct LayerFacts {
     Digest diff_id;
@@ -52,7 +62,7 @@ typedef struct LayerFacts {
 } LayerFacts;
 
 /*
- * layer_pack - write the layer that the directory `upper` stands for.
+ * layer_pack - write the layer that the directory `upper` stands for, at the format's own level.
  *
  *   upper    directory fd; -1 is a layer without entries
  *   how      PACK_NOTHING only hashes; `outfd` is then unused
@@ -68,12 +78,26 @@ NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int out
  *
  * What upper ones hide is not in it, nor is that they hide it: deletions are of lower parts only.
  */
-NODISCARD bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPacking how,
+NODISCARD bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerForm form,
                                 int outfd, unsigned nthread, LayerFacts *ret, Err *e);
 
-/* ---- reading streams ---- */
+/*
+ * layer_pack_root - write all that a stack shows, as a plain tar: a file system, and no layer.
+ *
+ *   below    NULL, or a directory that everything is put into, as "linux_arm64"
+ *   end      write the end of the archive behind it; false: more follows in the same file
+ */
+NODISCARD bool layer_pack_root(const View *v, const char *below, LayerTimes times, int outfd,
+                               bool end, Err *e);
 
+/*
+ * layer_repack - a layer's stream in another form; its bytes unpacked stay as they are.
+ */
 typedef struct LayerIn LayerIn;
+NODISCARD bool layer_repack(LayerIn *in, LayerForm form, int outfd, unsigned nthread,
+                            LayerFacts *ret, Err *e);
+
+/* ---- reading streams ---- */
 
 /* How the bytes of a stream are packed; LAYER_SNIFF looks at the first ones. */
 typedef enum LayerFormat {

@@ -9,7 +9,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 #include "base/owner.h"
-#include "layer/layer.h"
+#include "layer/in.h"
 #include "layer/squeeze.h"
 #include "layer/tarfmt.h"
 
@@ -48,6 +48,7 @@ typedef struct Packer {
     Map inodes;  /* "dev:ino" of files with several names -> address of the first name */
     View view;
     int dirfd;
+    const char *below; /* NULL: a layer; else a file system, below this directory or "" */
     Err *e;
 } Packer;
 
@@ -161,6 +162,8 @@ static bool emit_node(Packer *p, const ViewNode *node)
                   .size = x.size,
                   .xattrs = x.xattrs,
                   .nxattr = x.nxattr};
+    if (p->below && *p->below)
+        t.name = arena_printf(&p->arena, "%s/%s", p->below, x.from);
     t.mtime.tv_sec = rule_time(p, x.mtime.tv_sec);
     bool linked = as_hard_link(p, node, &t);
     if (!emit_header(p, &t))
@@ -170,7 +173,7 @@ static bool emit_node(Packer *p, const ViewNode *node)
 
 static bool check_name(const Packer *p, const char *path, const char *name)
 {
-    return !str_starts(name, ".wh.") ||
+    return p->below || !str_starts(name, ".wh.") ||
            err_set(p->e, ERR_STEP,
                    "'/%s': a layer cannot hold a name that begins '.wh.', which means a deletion "
                    "there; rename or remove the file",
@@ -272,12 +275,12 @@ static bool pack_top(Packer *p)
     return view_lookup(&p->view, "", VIEW_NOFOLLOW, &top, p->e) && pack_merged(p, &top, 0);
 }
 
-bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPacking how, int outfd,
+bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerForm form, int outfd,
                       unsigned nthread, LayerFacts *ret, Err *e)
 {
     static const char END[2 * TAR_BLOCK];
     scoped(squeeze) Squeeze *out = NULL;
-    if (!squeeze_new(how, outfd, nthread, &out, e))
+    if (!squeeze_new(form, outfd, nthread, &out, e))
         return false;
     Packer p = {.out = out, .times = times, .dirfd = n ? dirfds[0] : -1, .e = e};
     p.view = (View){.dirfds = dirfds, .n = n, .overlay = n > 1};
@@ -291,7 +294,42 @@ bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerPackin
 bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsigned nthread,
                 LayerFacts *ret, Err *e)
 {
-    return layer_pack_parts(&upper, upper >= 0, times, how, outfd, nthread, ret, e);
+    LayerForm form = {how, LAYER_LEVEL_OWN};
+    return layer_pack_parts(&upper, upper >= 0, times, form, outfd, nthread, ret, e);
+}
+
+bool layer_pack_root(const View *v, const char *below, LayerTimes times, int outfd, bool end,
+                     Err *e)
+{
+    static const char END[2 * TAR_BLOCK];
+    scoped(squeeze) Squeeze *out = NULL;
+    LayerFacts ignored;
+    if (!squeeze_new((LayerForm){PACK_PLAIN, LAYER_LEVEL_OWN}, outfd, 1, &out, e))
+        return false;
+    Packer p = {.out = out, .times = times, .dirfd = -1, .below = below ? below : "", .e = e};
+    TarEntry top = {.name = below, .type = '5', .mode = 0755};
+    top.mtime.tv_sec = rule_time(&p, 0);
+    p.view = *v;
+    bool ok = (!below || emit_header(&p, &top)) && pack_top(&p);
+    arena_done(&p.arena);
+    arena_done(&p.kept);
+    map_done(&p.inodes);
+    return ok && (!end || squeeze_add(out, END, sizeof END, e)) && squeeze_end(out, &ignored, e);
+}
+
+bool layer_repack(LayerIn *in, LayerForm form, int outfd, unsigned nthread, LayerFacts *ret, Err *e)
+{
+    char block[64 << 10];
+    scoped(squeeze) Squeeze *out = NULL;
+    if (!squeeze_new(form, outfd, nthread, &out, e))
+        return false;
+    for (size_t n = 1; n;) {
+        if (cancel_wanted())
+            return err_set(e, ERR_STEP, "cancelled");
+        if (!layer_in_read(in, block, sizeof block, &n, e) || !squeeze_add(out, block, n, e))
+            return false;
+    }
+    return squeeze_end(out, ret, e);
 }
 
 bool tar_put_header(int outfd, const char *name, uint64_t size, Err *e)

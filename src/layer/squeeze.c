@@ -1,29 +1,34 @@
 /*
- * layer/squeeze.c - parallel block gzip.
+ * layer/squeeze.c - parallel gzip and zstd, block by block.
  */
 #include "layer/squeeze.h"
 
 #include <libdeflate.h>
 #include <stdlib.h>
+#include <zstd.h>
 
 #include "base/fs.h"
 #include "base/pool.h"
 
-/* These two decide the bytes of every layer: docs/architecture.md names them, and they change with
- * the format only. */
-enum { BLOCK_SIZE = 1 << 20, GZIP_LEVEL = 6 };
+/*
+ * These decide the bytes of every layer: docs/architecture.md names them, and they change with the
+ * format only. zstd looks back farther than gzip's 32 KiB, so its blocks are larger.
+ */
+enum { GZIP_BLOCK = 1 << 20, GZIP_LEVEL = 6, ZSTD_BLOCK = 4 << 20, ZSTD_LEVEL = 3 };
 enum { PLAIN_SIZE = 64 << 10, MAX_THREADS = 16 };
 
 typedef struct Block {
     Job job; /* first, so that a Job is its Block */
-    struct libdeflate_compressor *comp;
+    int level;
+    struct libdeflate_compressor *gzip;
+    ZSTD_CCtx *zstd;
     uint8_t *in, *out;
     size_t n, cap, nout;
     bool done;
 } Block;
 
 struct Squeeze {
-    LayerPacking how;
+    LayerForm form;
     int outfd;
     Hasher plain, packed;
     uint64_t size, packed_size;
@@ -32,29 +37,48 @@ struct Squeeze {
     size_t nblock, head, tail, nused;
 };
 
+static size_t block_size(LayerPacking how)
+{
+    static const size_t SIZES[] = {[PACK_NOTHING] = PLAIN_SIZE,
+                                   [PACK_PLAIN] = PLAIN_SIZE,
+                                   [PACK_GZIP] = GZIP_BLOCK,
+                                   [PACK_ZSTD] = ZSTD_BLOCK};
+    return SIZES[how];
+}
+
+static bool compresses(const Squeeze *q)
+{
+    return q->form.how == PACK_GZIP || q->form.how == PACK_ZSTD;
+}
+
 static void compress_block(Job *job)
 {
     Block *b = (Block *)job;
-    b->nout = libdeflate_gzip_compress(b->comp, b->in, b->n, b->out, b->cap);
+    if (b->gzip) {
+        b->nout = libdeflate_gzip_compress(b->gzip, b->in, b->n, b->out, b->cap);
+        return;
+    }
+    size_t n = ZSTD_compressCCtx(b->zstd, b->out, b->cap, b->in, b->n, b->level);
+    b->nout = ZSTD_isError(n) ? 0 : n;
 }
 
-bool squeeze_new(LayerPacking how, int outfd, unsigned nthread, Squeeze **ret, Err *e)
+bool squeeze_new(LayerForm form, int outfd, unsigned nthread, Squeeze **ret, Err *e)
 {
     scoped(squeeze) Squeeze *q = calloc(1, sizeof *q);
     if (!q)
         die_nomem();
-    q->how = how;
+    q->form = form;
     q->outfd = outfd;
     hash_init(&q->plain);
     hash_init(&q->packed);
-    if (how != PACK_NOTHING) {
+    if (form.how != PACK_NOTHING) {
         if (nthread > MAX_THREADS)
             nthread = MAX_THREADS;
-        q->nblock = how == PACK_GZIP ? nthread + 1 : 1;
+        q->nblock = compresses(q) ? nthread + 1 : 1;
         q->blocks = calloc(q->nblock, sizeof *q->blocks);
         if (!q->blocks)
             die_nomem();
-        if (how == PACK_GZIP && !pool_new(nthread, &q->pool, e))
+        if (compresses(q) && !pool_new(nthread, &q->pool, e))
             return false;
     }
     *ret = q;
@@ -62,22 +86,31 @@ bool squeeze_new(LayerPacking how, int outfd, unsigned nthread, Squeeze **ret, E
     return true;
 }
 
+static int level_of(LayerForm form)
+{
+    int own = form.how == PACK_GZIP ? GZIP_LEVEL : ZSTD_LEVEL;
+    return form.level == LAYER_LEVEL_OWN ? own : form.level == LAYER_LEVEL_STORE ? 0 : form.level;
+}
+
 /* Buffers are made when a block is first used: a small layer needs one. */
 static void prepare(Squeeze *q, Block *b)
 {
+    size_t size = block_size(q->form.how);
     if (b->in)
         return;
-    b->in = malloc(q->how == PACK_GZIP ? BLOCK_SIZE : PLAIN_SIZE);
+    b->in = malloc(size);
     if (!b->in)
         die_nomem();
-    if (q->how != PACK_GZIP)
+    if (!compresses(q))
         return;
-    b->comp = libdeflate_alloc_compressor(GZIP_LEVEL);
-    if (!b->comp)
-        die_nomem();
-    b->cap = libdeflate_gzip_compress_bound(b->comp, BLOCK_SIZE);
+    b->level = level_of(q->form);
+    if (q->form.how == PACK_GZIP)
+        b->gzip = libdeflate_alloc_compressor(b->level);
+    else
+        b->zstd = ZSTD_createCCtx();
+    b->cap = b->gzip ? libdeflate_gzip_compress_bound(b->gzip, size) : ZSTD_compressBound(size);
     b->out = malloc(b->cap);
-    if (!b->out)
+    if ((!b->gzip && !b->zstd) || !b->out)
         die_nomem();
 }
 
@@ -109,7 +142,7 @@ static bool drain_one(Squeeze *q, Err *e)
 static bool flush_block(Squeeze *q, Err *e)
 {
     Block *b = &q->blocks[q->tail];
-    if (q->how == PACK_PLAIN) {
+    if (q->form.how == PACK_PLAIN) {
         size_t n = b->n;
         b->n = 0;
         return put(q, b->in, n, e);
@@ -126,9 +159,9 @@ bool squeeze_add(Squeeze *q, const void *bytes, size_t n, Err *e)
     const uint8_t *p = bytes;
     hash_add(&q->plain, bytes, n);
     q->size += n;
-    if (q->how == PACK_NOTHING)
+    if (q->form.how == PACK_NOTHING)
         return true;
-    size_t full = q->how == PACK_GZIP ? BLOCK_SIZE : PLAIN_SIZE;
+    size_t full = block_size(q->form.how);
     while (n) {
         Block *b = &q->blocks[q->tail];
         prepare(q, b);
@@ -145,14 +178,14 @@ bool squeeze_add(Squeeze *q, const void *bytes, size_t n, Err *e)
 
 bool squeeze_end(Squeeze *q, LayerFacts *ret, Err *e)
 {
-    if (q->how != PACK_NOTHING && q->blocks[q->tail].n && !flush_block(q, e))
+    if (q->form.how != PACK_NOTHING && q->blocks[q->tail].n && !flush_block(q, e))
         return false;
     while (q->nused)
         if (!drain_one(q, e))
             return false;
     LayerFacts f = {.size = q->size, .packed_size = q->packed_size};
     hash_end(&q->plain, &f.diff_id);
-    if (q->how != PACK_NOTHING)
+    if (q->form.how != PACK_NOTHING)
         hash_end(&q->packed, &f.packed);
     *ret = f;
     return true;
@@ -164,8 +197,9 @@ void squeeze_done(Squeeze *q)
         return;
     pool_done(q->pool);
     for (size_t i = 0; i < q->nblock; i++) {
-        if (q->blocks[i].comp)
-            libdeflate_free_compressor(q->blocks[i].comp);
+        if (q->blocks[i].gzip)
+            libdeflate_free_compressor(q->blocks[i].gzip);
+        ZSTD_freeCCtx(q->blocks[i].zstd);
         free(q->blocks[i].in);
         free(q->blocks[i].out);
     }

@@ -107,6 +107,8 @@ typedef struct NetAsk {
     uint64_t body_at, body_size;
 
     unsigned attempts; /* of net_ask and net_open; 0: NET_ATTEMPTS */
+    /* NULL, or a socket of this machine where the server listens; --offline does not forbid it. */
+    const char *socket;
 } NetAsk;
 
 /* An answer's head. In the arena of the call. */

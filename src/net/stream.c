@@ -286,7 +286,7 @@ static bool is_set(const char *name)
 static bool set_proxy(NetStream *s, const char *url, Err *e)
 {
     Url u;
-    if (url_loopback(url))
+    if (s->ask->socket || url_loopback(url))
         return set_text(s, CURLOPT_NOPROXY, "*", e);
     if (url_split(url, &u) && !u.https && !is_set("http_proxy") && is_set("HTTP_PROXY"))
         return set_text(s, CURLOPT_PROXY, getenv("HTTP_PROXY"), e);
@@ -345,7 +345,7 @@ static bool prepare(NetStream *s, const char *url, const char *method, bool with
     set_headers(s, with_private);
     set_callbacks(s);
     return set_numbers(s, e) && set_trust(s, e) && set_proxy(s, url, e) &&
-           set_method(s, method, e) &&
+           set_text(s, CURLOPT_UNIX_SOCKET_PATH, s->ask->socket, e) && set_method(s, method, e) &&
            set_text(s, CURLOPT_USERAGENT, "lighter/" LIGHTER_VERSION, e) &&
            (!(s->ask->flags & NET_GUNZIP) || set_text(s, CURLOPT_ACCEPT_ENCODING, "gzip", e)) &&
            set_text(s, CURLOPT_URL, url, e);

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 
+#include "base/fs.h"
 #include "plan/planner.h"
 
 static const char PATH_DEFAULT[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -21,30 +22,37 @@ static bool is_scratch(const char *image)
     return !strcmp(image, "scratch");
 }
 
+static void add_image(Arena *a, PlanImages *l, const char *name, const char *platform)
+{
+    for (size_t i = 0; i < l->names.n; i++)
+        if (!strcmp(l->names.v[i], name) && !strcmp(l->platforms.v[i], platform))
+            return;
+    strlist_add(a, &l->names, name);
+    strlist_add(a, &l->platforms, platform);
+}
+
 bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases, size_t nbase,
-                 StrList *ret, Err *e)
+                 PlanImages *ret, Err *e)
 {
     Stages s;
-    StrList names = {0};
+    PlanImages all = {0};
     if (!stages_read(a, f, o, bases, nbase, &s, e))
         return false;
     for (size_t i = 0; i < s.n; i++) {
         const Stage *st = &s.v[i];
         if (st->state != NEEDED)
             continue;
-        if (!o->any_platform && !stages_platform_ok(a, f, st, e))
-            return false;
         if (st->base == NO_STAGE && st->context == NO_CONTEXT && !is_scratch(st->image))
-            strlist_add_once(a, &names, st->image);
+            add_image(a, &all, st->image, st->platform);
         for (size_t k = 0; k < st->nbody; k++)
             for (size_t d = 0; d < ndeps(st, k); d++) {
                 const StageDep *dep = &st->deps[k][d];
                 if (dep->stage == NO_STAGE && dep->context == NO_CONTEXT && dep->image &&
                     !is_scratch(dep->image))
-                    strlist_add_once(a, &names, dep->image);
+                    add_image(a, &all, dep->image, s.platform);
             }
     }
-    *ret = names;
+    *ret = all;
     return true;
 }
 
@@ -66,10 +74,11 @@ uint32_t planner_add(Planner *p, PlanStep step, uint32_t parent, const uint32_t 
     return (uint32_t)p->plan.nstep - 1;
 }
 
-bool planner_base(const Planner *p, const char *name, uint32_t *ret)
+bool planner_base(const Planner *p, const char *name, const char *platform, uint32_t *ret)
 {
     for (size_t i = 0; i < p->nbase; i++)
-        if (!strcmp(p->bases[i].name, name)) {
+        if (!strcmp(p->bases[i].name, name) &&
+            (!p->bases[i].platform || !strcmp(p->bases[i].platform, platform))) {
             *ret = (uint32_t)i;
             return true;
         }
@@ -117,7 +126,12 @@ const char *plan_label(Cursor *c)
     Arena *a = c->p->arena;
     const char *name =
         c->stage->name ? c->stage->name : arena_printf(a, "stage-%u", c->stage->number);
-    return arena_printf(a, "%s %u/%u", name, ++c->at, c->total);
+    const char *where = "", *target = c->p->stages.platform;
+    if (c->p->opts->many && !strcmp(c->stage->platform, target))
+        where = arena_printf(a, "%s ", target);
+    else if (c->p->opts->many) /* as BuildKit shows a stage that works for another machine */
+        where = arena_printf(a, "%s->%s ", c->stage->platform, path_base(target));
+    return arena_printf(a, "%s%s %u/%u", where, name, ++c->at, c->total);
 }
 
 const char *plan_title(Cursor *c)
@@ -222,7 +236,7 @@ bool plan_source(Cursor *c, const StageDep *dep, PlanSource *ret)
     } else if (dep && dep->image && is_scratch(dep->image)) {
         s.origin = PLAN_EMPTY;
     } else if (dep && dep->image) {
-        if (!planner_base(p, dep->image, &base))
+        if (!planner_base(p, dep->image, p->stages.platform, &base))
             return df_err(p->file, &c->in->src, p->e, "%s: not resolved", dep->image);
         s.origin = PLAN_STEP;
         s.index = planner_from(p, base, &c->in->src, dep->from,
@@ -251,6 +265,18 @@ static void continue_stage(Cursor *c)
     memset(st->once, 0, sizeof st->once);
 }
 
+/* Without a base's config the stage's platform is the image's. */
+static void set_empty_platform(Arena *a, const char *text, ImageConfig *c)
+{
+    Platform p;
+    Err ignored = ERR_INIT; /* it was parsed before */
+    if (!image_platform_parse(a, text, &p, &ignored))
+        return;
+    c->os = p.os;
+    c->architecture = p.architecture;
+    c->variant = *p.variant ? p.variant : NULL;
+}
+
 /* The state a stage begins with: scratch, a context, an image, or an earlier stage's end. */
 static bool start_state(Cursor *c)
 {
@@ -269,8 +295,9 @@ static bool start_state(Cursor *c)
     *st = (State){0};
     if (sg->context != NO_CONTEXT || is_scratch(sg->image)) {
         st->config = image_config_empty(a);
+        set_empty_platform(a, sg->platform, &st->config);
     } else {
-        if (!planner_base(p, sg->image, &base))
+        if (!planner_base(p, sg->image, sg->platform, &base))
             return df_err(p->file, src, p->e, "FROM %s: not resolved", sg->image);
         st->config = image_config_clone(a, p->bases[base].config);
         st->config.onbuild = (StrList){0};

@@ -38,8 +38,9 @@ typedef struct PlanOpts {
     const char *target; /* stage name or number; NULL: the last */
     const PlanContext *contexts; /* the last of a name counts */
     size_t ncontext;
-    bool any_platform;                       /* to look at, not to build: no platform is refused */
-    PlanNet network;                         /* of a RUN without a flag of its own */
+    Platform target_platform; /* what is built for; without an os: this machine */
+    bool many;       /* targets are built beside each other: steps say which one they are of */
+    PlanNet network; /* of a RUN without a flag of its own */
     bool allow_network_host, allow_insecure; /* docker's entitlements of these names */
 } PlanOpts;
 
@@ -47,7 +48,14 @@ typedef struct PlanOpts {
 typedef struct PlanBase {
     const char *name; /* as the Dockerfile names it, expanded */
     const ImageConfig *config;
+    const char *platform; /* "linux/arm64"; NULL: of any */
 } PlanBase;
+
+/* What has to be resolved. */
+typedef struct PlanImages {
+    StrList names;
+    StrList platforms; /* one for each name */
+} PlanImages;
 
 typedef enum StepKind { STEP_FROM, STEP_RUN, STEP_COPY, STEP_WORKDIR } StepKind;
 
@@ -95,7 +103,8 @@ typedef struct PlanRun {
     PlanMount *mounts;
     size_t nmount;
     PlanNet network;
-    bool insecure;      /* --security=insecure: all the rights that can be given */
+    bool insecure;       /* --security=insecure: all the rights that can be given */
+    const char *foreign; /* NULL, or the other platform whose programs it runs */
     const char *script; /* a here-document that is executed as this file of /dev/pipes; else NULL */
     const char *script_text;
 } PlanRun;
@@ -151,13 +160,14 @@ typedef struct Plan {
 } Plan;
 
 /*
- * plan_images - the names of all images the target needs, each once, expanded, in order of use.
+ * plan_images - the names of all images the target needs, each once for each platform, expanded,
+ * in order of use.
  *
  * ONBUILD triggers of a base can name further images: ask again with those that are known, until
  * nothing new is named. Fails with ERR_DOCKERFILE (unknown target, empty name, cycle of stages).
  */
 NODISCARD bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases,
-                           size_t nbase, StrList *ret, Err *e);
+                           size_t nbase, PlanImages *ret, Err *e);
 
 /*
  * plan_make - the plan. `bases` must hold every name of plan_images().
@@ -165,6 +175,15 @@ NODISCARD bool plan_images(Arena *a, const DfFile *f, const PlanOpts *o, const P
  */
 NODISCARD bool plan_make(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases,
                          size_t nbase, Plan *ret, Err *e);
+
+/*
+ * plan_merge - add the steps of a plan for another target; equal ones are there once.
+ *
+ *   into  a plan that plan_merge() or nothing has worked on; its own target stays
+ *   ret_result, ret_history  what the other plan's result and history are called in `into`
+ */
+void plan_merge(Arena *a, Plan *into, const Plan *more, uint32_t *ret_result,
+                PlanHistory **ret_history);
 
 /*
  * plan_chmod - the mode that --chmod gives to what has `mode`.

@@ -49,8 +49,8 @@ typedef struct Cursor {
     uint32_t at, total;   /* of the steps people count: "builder 3/6" */
 } Cursor;
 
-/* planner_base - the index of a resolved image by its name in the Dockerfile. */
-bool planner_base(const Planner *p, const char *name, uint32_t *ret);
+/* planner_base - the index of a resolved image by its name in the Dockerfile and its platform. */
+bool planner_base(const Planner *p, const char *name, const char *platform, uint32_t *ret);
 /* planner_from - the FROM step of an image; one image is one step, however often it is named. */
 uint32_t planner_from(Planner *p, uint32_t base, const SrcSpan *src, const char *stage,
                       const char *title);

@@ -29,16 +29,21 @@ const char *stages_nearest(Arena *a, const char *name, const StrList *env, const
 
 /* ---- global arguments ---- */
 
-static void platform_args(Arena *a, StrList *env)
+static Platform target_of(const PlanOpts *o)
+{
+    return o->target_platform.os ? o->target_platform : image_platform_host();
+}
+
+static void platform_args(Arena *a, const PlanOpts *o, StrList *env)
 {
     static const char *const SIDES[] = {"BUILD", "TARGET"};
+    const Platform of[] = {image_platform_host(), target_of(o)};
     for (size_t i = 0; i < NELEM(SIDES); i++) {
-        env_set(a, env, arena_printf(a, "%sPLATFORM", SIDES[i]),
-                arena_printf(a, "linux/%s", image_arch()));
-        env_set(a, env, arena_printf(a, "%sOS", SIDES[i]), "linux");
+        env_set(a, env, arena_printf(a, "%sPLATFORM", SIDES[i]), image_platform_text(a, &of[i]));
+        env_set(a, env, arena_printf(a, "%sOS", SIDES[i]), of[i].os);
         env_set(a, env, arena_printf(a, "%sOSVERSION", SIDES[i]), "");
-        env_set(a, env, arena_printf(a, "%sARCH", SIDES[i]), image_arch());
-        env_set(a, env, arena_printf(a, "%sVARIANT", SIDES[i]), "");
+        env_set(a, env, arena_printf(a, "%sARCH", SIDES[i]), of[i].architecture);
+        env_set(a, env, arena_printf(a, "%sVARIANT", SIDES[i]), of[i].variant);
     }
 }
 
@@ -68,7 +73,7 @@ static bool global_args(Reading *r, size_t *ret_at)
     const PlanOpts *o = r->opts;
     StrList *global = &r->s->global;
     size_t i = 0;
-    platform_args(r->arena, global);
+    platform_args(r->arena, o, global);
     env_set(r->arena, global, "TARGETSTAGE", o->target ? o->target : "default");
     for (size_t k = 0; k < f->ninstr && !o->target; k++)
         if (f->instrs[k].kind == DF_FROM) /* the last stage's name, where it has one */
@@ -158,11 +163,30 @@ static bool from_word(Reading *r, const DfInstr *in, const char *word, const Src
     return true;
 }
 
-/* "os", "arch" or "os/arch[/variant]"; whether it can be built is asked of needed stages only. */
+/* One word is an architecture, or a system, of which the rest is the target's. */
+static bool read_platform(Reading *r, const char *text, Platform *ret, Err *why)
+{
+    Platform target = target_of(r->opts);
+    Err ignored = ERR_INIT;
+    if (strchr(text, '/'))
+        return image_platform_parse(r->arena, text, ret, why);
+    if (!image_platform_parse(r->arena, arena_printf(r->arena, "linux/%s", text), ret, why))
+        return false;
+    if (!strcmp(text, "linux"))
+        *ret = target;
+    else if (!image_platform_parse(r->arena, arena_printf(r->arena, "%s/%s", target.os, text), ret,
+                                   &ignored))
+        return false;
+    return true;
+}
+
 static bool set_platform(Reading *r, Stage *st)
 {
     const DfInstr *from = st->from;
+    Err why = ERR_INIT;
+    Platform p;
     char *value;
+    st->platform = r->s->platform;
     if (!from->u.from.platform)
         return true;
     if (!from_word(r, from, from->u.from.platform, &from->src, &value))
@@ -170,29 +194,12 @@ static bool set_platform(Reading *r, Stage *st)
     if (!*value)
         return df_err(r->file, &from->src, r->e, "empty platform value from expression %s",
                       from->u.from.platform);
-    size_t slashes = 0;
-    bool ok = true;
-    for (const char *c = value; *c; c++) {
-        slashes += *c == '/';
-        ok = ok && (isalnum((unsigned char)*c) || strchr("_-./", *c)) &&
-             (*c != '/' || (c > value && c[1] && c[1] != '/'));
-    }
-    if (!ok || slashes > 2)
+    if (!read_platform(r, value, &p, &why))
         return df_err(r->file, &from->src, r->e,
                       "failed to parse platform %s: write os/arch, as in linux/arm64", value);
-    st->platform = value;
+    st->flag = value;
+    st->platform = image_platform_text(r->arena, &p);
     return true;
-}
-
-bool stages_platform_ok(Arena *a, const DfFile *f, const Stage *st, Err *e)
-{
-    if (!st->platform || st->base != NO_STAGE || !strcmp(st->platform, image_arch()) ||
-        !strcmp(st->platform, "linux") ||
-        !strcmp(st->platform, arena_printf(a, "linux/%s", image_arch())))
-        return true;
-    return df_err(f, &st->from->src, e,
-                  "FROM --platform=%s: only this machine's platform, linux/%s, is supported yet",
-                  st->platform, image_arch());
 }
 
 /* What a FROM line builds on: an earlier stage, a context, or an image. */
@@ -209,6 +216,8 @@ static bool set_base(Reading *r, Stage *st)
         return true;
     }
     st->base = named_stage(r->s, st->image);
+    if (st->base != NO_STAGE) /* it goes on as what that stage is */
+        st->platform = r->s->v[st->base].platform;
     if (st->base != NO_STAGE || !strcmp(st->image, "scratch"))
         return true;
     st->context = context_index(r, context_for(r, st->image));
@@ -370,7 +379,8 @@ static StrList triggers_of(Reading *r, const Stage *st, const PlanBase *bases, s
     if (st->context != NO_CONTEXT || !strcmp(st->image, "scratch"))
         return list;
     for (size_t i = 0; i < nbase; i++)
-        if (!strcmp(bases[i].name, st->image))
+        if (!strcmp(bases[i].name, st->image) &&
+            (!bases[i].platform || !strcmp(bases[i].platform, st->platform)))
             return bases[i].config->onbuild;
     *ret_known = false;
     return list;
@@ -489,7 +499,9 @@ bool stages_read(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *b
 {
     Stages s = {0};
     Reading r = {.arena = a, .file = f, .opts = o, .s = &s, .e = e};
+    Platform target = target_of(o);
     size_t at;
+    s.platform = image_platform_text(a, &target);
     if (!global_args(&r, &at))
         return false;
     if (at == f->ninstr)

@@ -23,7 +23,8 @@ typedef struct Stage {
     StageDep **deps;      /* by instruction: NULL, one for COPY, one a mount for RUN */
     const char *name;     /* NULL when unnamed */
     const char *image;    /* FROM's name, expanded */
-    const char *platform; /* --platform, expanded; NULL when absent */
+    const char *flag;     /* --platform, expanded; NULL when absent */
+    const char *platform; /* "linux/arm64": the flag's, the stage's it stands on, or the target's */
     uint32_t base;        /* stage it is built on, NO_STAGE: an image, scratch or a context */
     uint32_t context;     /* the tree context it is built on, or NO_CONTEXT */
     uint32_t number;
@@ -37,6 +38,7 @@ typedef struct Stages {
     StrList extra;  /* images that were named by --from alone: they can be counted as stages too */
     StrList global; /* ARGs before the first FROM, and the platform's, NAME=VALUE */
     StrList unset;  /* global ARGs without a value */
+    const char *platform; /* the target's */
     StrList warnings;
     uint32_t target;
     uint32_t *path; /* stages being looked at, from the target down: a cycle is part of it */
@@ -49,9 +51,6 @@ typedef struct Stages {
  */
 NODISCARD bool stages_read(Arena *a, const DfFile *f, const PlanOpts *o, const PlanBase *bases,
                            size_t nbase, Stages *ret, Err *e);
-
-/* stages_platform_ok - whether this machine can build a stage that is needed. */
-NODISCARD bool stages_platform_ok(Arena *a, const DfFile *f, const Stage *st, Err *e);
 
 /* stages_nearest - " (did you mean $NAME?)" for what is set and looks like `name`, or "". */
 const char *stages_nearest(Arena *a, const char *name, const StrList *env, const char *dollar);

@@ -139,6 +139,16 @@ static bool set_security(Cursor *c, PlanRun *run)
     return true;
 }
 
+/* Programs of a stage for another machine need an emulator, if they are run at all. */
+static void set_foreign(Cursor *c, PlanRun *run)
+{
+    Platform p;
+    Err ignored = ERR_INIT; /* it was parsed before */
+    if (image_platform_parse(c->p->arena, c->stage->platform, &p, &ignored) &&
+        !image_platform_runs(&p))
+        run->foreign = c->stage->platform;
+}
+
 bool plan_run(Cursor *c)
 {
     Planner *p = c->p;
@@ -161,6 +171,7 @@ bool plan_run(Cursor *c)
     run->env = strlist_copy(a, &st->env);
     run->cwd = st->config.workdir ? st->config.workdir : "/";
     run->user = st->config.user ? st->config.user : "";
+    set_foreign(c, run);
     if (!set_network(c, run) || !set_security(c, run) || !set_mounts(c, run, &inputs))
         return false;
     st->last = planner_add(p, s, st->last, inputs, run->nmount);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/dump.h"
 #include "base/fs.h"
 
 enum { FILE_MAX_BYTES = 4 << 20 };
@@ -188,6 +189,7 @@ static bool load(AuthFile *f, Err *e)
     }
     if (fd < 0)
         return err_errno(e, ERR_USAGE, "open '%s'", f->path);
+    dump_forbid();
     if (!fs_read_all(fd, FILE_MAX_BYTES, &text, e) ||
         (text.len && !json_parse(text.ptr, text.len, &f->json, e))) {
         e->kind = ERR_USAGE;
@@ -295,7 +297,9 @@ static bool search(Creds *c, const char *host, const char *repo, Cred *ret, Err 
             return false;
     if (!found && !in_env(c, host, repo, ret, &found, e))
         return false;
-    if (!found)
+    if (found)
+        dump_forbid();
+    else
         *ret = (Cred){.user = NULL};
     return true;
 }

@@ -219,7 +219,10 @@ static bool get_config(Pull *p, const Descriptor *d, ImageConfig *ret)
     if (d->size > DOC_MAX)
         return err_set(p->e, ERR_NETWORK, "'%s': a config of %llu bytes is over the limit of %d",
                        p->name, (unsigned long long)d->size, DOC_MAX);
-    if (store_has_blob(p->s, &d->digest)) {
+    bool have;
+    if (!store_has_blob(p->s, &d->digest, &have, p->e))
+        return false;
+    if (have) {
         if (!store_read_blob(p->s, &d->digest, &doc.text, p->e))
             return false;
     } else if (!get(p, "blobs", target, &doc)) {
@@ -246,8 +249,9 @@ static bool put_layer(Pull *p, const Descriptor *d, const Digest *diff_id)
         return err_set(p->e, ERR_NETWORK, "'%s': layer of media type '%.100s' is not supported",
                        p->name, d->media_type ? d->media_type : "");
     /* Bytes that came in by another way are as good. */
-    if (store_has_blob(p->s, &d->digest) &&
-        !store_packed_put(p->s, diff_id, how, &d->digest, d->size, p->e))
+    bool have;
+    if (!store_has_blob(p->s, &d->digest, &have, p->e) ||
+        (have && !store_packed_put(p->s, diff_id, how, &d->digest, d->size, p->e)))
         return false;
     return store_origin_put(p->s, diff_id, &o, p->e);
 }

@@ -302,10 +302,11 @@ static Outcome send_pieces(Upload *u, NetAnswer *head, Err *e)
 static bool open_bytes(Upload *u, const StoreOrigin *origins, size_t norigin, Err *e)
 {
     uint64_t size;
+    bool have;
     if (u->fd >= 0)
         return true;
-    if (!store_has_blob(u->s, &u->d->digest) && norigin &&
-        !registry_fetch(u->t.r, u->s, origins, norigin, e))
+    if (!store_has_blob(u->s, &u->d->digest, &have, e) ||
+        (!have && norigin && !registry_fetch(u->t.r, u->s, origins, norigin, e)))
         return false;
     if (!store_open_blob(u->s, &u->d->digest, &u->fd, &size, e))
         return false;

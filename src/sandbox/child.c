@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/keyctl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
@@ -24,8 +25,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/dump.h"
 #include "base/fs.h"
 #include "base/owner.h"
+#include "base/rune.h"
 #include "sandbox/chroot.h"
 #include "sandbox/single.h"
 #include "sandbox/spec.h"
@@ -54,7 +57,7 @@ static _Noreturn void fail(const Err *e)
 
 /* ---- rights ---- */
 
-/* docker's default set; CAP_NET_RAW see may_forge(). */
+/* docker's default set; but see is_given(). */
 static const int CAPS[] = {CAP_CHOWN,       CAP_DAC_OVERRIDE,     CAP_FSETID,     CAP_FOWNER,
                            CAP_MKNOD,       CAP_SETGID,           CAP_SETUID,     CAP_SETFCAP,
                            CAP_SETPCAP,     CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT, CAP_KILL,
@@ -69,11 +72,17 @@ static bool may_forge(const SandboxSpec *spec)
     return !spec->copied && (spec->in_userns || spec->net != SANDBOX_NET_HOST);
 }
 
+/* Who may call chroot(2) can leave a root that is none of mounts. */
+static bool is_given(const SandboxSpec *spec, int cap)
+{
+    return cap == CAP_NET_RAW ? may_forge(spec) : cap != CAP_SYS_CHROOT || !spec->copied;
+}
+
 static uint64_t cap_mask(const SandboxSpec *spec)
 {
     uint64_t m = 0;
     for (size_t i = 0; i < NELEM(CAPS); i++)
-        if (CAPS[i] != CAP_NET_RAW || may_forge(spec))
+        if (is_given(spec, CAPS[i]))
             m |= UINT64_C(1) << CAPS[i];
     return m;
 }
@@ -143,12 +152,16 @@ static bool scope_sockets(Err *e)
 
 /* ---- the command ---- */
 
+/* What an image has in the place of a file may be anything: nothing is waited for, and what is no
+ * file is not there. */
 static bool read_small(const char *path, Buf *out, Err *e)
 {
+    struct stat st;
     scoped(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fs_read_all(fd, 4 << 20, out, e))
         return true;
-    return fs_read_all(fd, 4 << 20, out, e);
+    e->kind = ERR_STEP;
+    return err_wrap(e, "the image's '%s'", path);
 }
 
 static bool resolve_user(const SandboxSpec *spec, SandboxIds *ret, Err *e)
@@ -252,6 +265,16 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * The keys of the caller's session are not the step's. docker's filter lets no command ask for
+ * keys, but not every command has the filter. Best effort: where keys cannot be had, neither can
+ * these.
+ */
+static void leave_keys(void)
+{
+    (void)syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
+}
+
 static bool drop_rights(const SandboxSpec *spec, const SandboxIds *ids, Err *e)
 {
     return (spec->copied ? chroot_wall(spec, ids->uid == 0, e) : wall(spec, ids, e)) &&
@@ -286,6 +309,14 @@ static bool take_terminal(int terminal, Err *e)
     return true;
 }
 
+/* In the words of the image, which are to steer no terminal. */
+static void tell_caller(const Err *e)
+{
+    scoped(buf) Buf shown = BUF_INIT;
+    buf_add_clean_lines(&shown, e->msg, strlen(e->msg));
+    dprintf(STDERR_FILENO, "lighter run: %s\n", buf_str(&shown));
+}
+
 _Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err *e)
 {
     SandboxIds ids;
@@ -296,13 +327,14 @@ _Noreturn void command_main(Arena *a, const SandboxSpec *spec, int terminal, Err
         (void)syscall(SYS_close_range, owners_remembered() ? FD_WARDEN + 1 : FD_STORE, ~0U, 0);
         StrList env = environment(a, spec, &ids);
         reset_signals();
+        leave_keys();
         umask(0022);
         if (drop_rights(spec, &ids, e))
             code = execute(strlist_argv(a, &spec->argv), strlist_argv(a, &env),
                            env_get(&env, "PATH"), e);
     }
     if (spec->interactive && e->kind == ERR_STEP)
-        dprintf(STDERR_FILENO, "lighter run: %s\n", e->msg);
+        tell_caller(e);
     else
         report(REPORT_ERROR, (int)e->kind, e->msg);
     _exit(code);
@@ -401,6 +433,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     int terminal;
     if (!command_terminal(spec, &terminal, &e))
         fail(&e);
+    /* The step's description is in memory: secrets, variables. passt had to see us until here. */
+    dump_forbid();
     pid_t command = fork();
     if (command == 0)
         command_main(a, spec, terminal, &e);
@@ -452,6 +486,7 @@ static _Noreturn void keeper_main(Arena *a, const SandboxSpec *spec)
     Warden *warden = NULL;
     Err e = ERR_INIT;
     int status;
+    dump_forbid();
     if (unshare(OTHER_NAMESPACES | (int)cgroup_namespace(spec)) < 0) {
         err_errno(&e, ERR_ENV, "make namespaces for the step");
         fail(&e);

@@ -11,6 +11,8 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "base/dump.h"
+
 typedef struct Keeper {
     Arena *a;
     const SandboxSpec *spec;
@@ -237,6 +239,7 @@ _Noreturn void chroot_main(Arena *a, const SandboxSpec *spec)
                 .spec = spec,
                 .places = {.a = a, .spec = spec, .root = {.fd = -1}, .fifo = -1},
                 .signalfd = -1};
+    dump_forbid();
     bool ok = take_charge(&k, &e) && places_put(&k.places, &e) && run_command(&k, &e);
     places_take_away(&k.places);
     if (ok)

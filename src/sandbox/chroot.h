@@ -39,10 +39,11 @@ NODISCARD bool rights_filter_calls(Err *e);
 /*
  * chroot_wall - in the command's process, after chroot: what keeps it in its root.
  *
- *   root  the command runs as root, who could leave a chroot
+ *   root  the command runs as root
  *
- * Root gets Landlock's rules and the seccomp filter, under no_new_privs where CAP_SYS_ADMIN is
- * missing. Others lose CAP_SYS_CHROOT for good instead: no_new_privs would break their sudo.
+ * All lose CAP_SYS_CHROOT for good, for a second chroot is the way out of the first. Root gets
+ * Landlock's rules and the seccomp filter besides, under no_new_privs where CAP_SYS_ADMIN is
+ * missing; of others it would break their sudo.
  */
 NODISCARD bool chroot_wall(const SandboxSpec *spec, bool root, Err *e);
 

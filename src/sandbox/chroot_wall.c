@@ -132,8 +132,8 @@ int chroot_landlock_abi(void)
 }
 
 /*
- * Everything below the root, nothing else: root can leave a chroot by a second one, but not this.
- * Signals, ptrace and abstract sockets end at it too.
+ * Everything below the root, nothing else. Signals, ptrace and abstract sockets end at it too; what
+ * Landlock does not know of are modes and owners of files, and sockets that have a path.
  */
 static bool landlock(Err *e)
 {
@@ -159,12 +159,8 @@ bool chroot_wall(const SandboxSpec *spec, bool root, Err *e)
     bool admin = rights_have_cap(CAP_SYS_ADMIN);
     if (root && !admin && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_errno(e, ERR_ENV, "set no_new_privs");
-    if (rights_have_cap(CAP_SETPCAP)) {
-        if (!rights_drop_bounding(spec, e))
-            return false;
-        if (!root && prctl(PR_CAPBSET_DROP, CAP_SYS_CHROOT, 0, 0, 0) < 0)
-            return err_errno(e, ERR_ENV, "drop CAP_SYS_CHROOT");
-    }
+    if (rights_have_cap(CAP_SETPCAP) && !rights_drop_bounding(spec, e))
+        return false;
     if (root || admin)
         return landlock(e) && rights_filter_calls(e);
     return true;

@@ -43,13 +43,13 @@ static bool open_target(const Extra *x, bool dir, bool *ret_made, int *ret_fd, E
     return true;
 }
 
-/* Give a detached mount its flags and its place. */
+/* Give a detached mount its flags and its place. Devices are for /dev: see mount.c. */
 static bool attach(const Extra *x, int tree, uint64_t attrs, Err *e)
 {
-    struct mount_attr attr = {.attr_set = attrs};
+    struct mount_attr attr = {.attr_set = attrs | (x->spec->insecure ? 0 : MOUNT_ATTR_NODEV)};
     struct stat st;
     int raw = -1;
-    if (fstat(tree, &st) < 0 || (attrs && sys_mount_setattr(tree, AT_RECURSIVE, &attr) < 0))
+    if (fstat(tree, &st) < 0 || (attr.attr_set && sys_mount_setattr(tree, AT_RECURSIVE, &attr) < 0))
         return err_errno(e, ERR_ENV, "set mount flags for '%s'", x->target);
     if (!open_target(x, S_ISDIR(st.st_mode), NULL, &raw, e))
         return false;
@@ -175,7 +175,9 @@ static bool mount_tmpfs(const Extra *x, Err *e)
         (void)snprintf(opts + n, sizeof opts - (size_t)n, ",size=%llu",
                        (unsigned long long)x->m->size);
     (void)snprintf(proc, sizeof proc, "/proc/self/fd/%d", at);
-    if (mount("tmpfs", proc, "tmpfs", MS_NOSUID | (x->m->readonly ? MS_RDONLY : 0u), opts) < 0)
+    if (mount("tmpfs", proc, "tmpfs",
+              MS_NOSUID | (x->spec->insecure ? 0u : MS_NODEV) | (x->m->readonly ? MS_RDONLY : 0u),
+              opts) < 0)
         return err_errno(e, ERR_ENV, "mount tmpfs on '%s'", x->target);
     return true;
 }
@@ -183,7 +185,7 @@ static bool mount_tmpfs(const Extra *x, Err *e)
 static bool write_memory(int fd, const SandboxMount *m, Err *e)
 {
     if (!fs_write_all(fd, m->bytes, m->size, e))
-        return false;
+        return err_wrap(e, "mount '%s'", m->target);
     if (owner_fchown(fd, m->uid, m->gid) < 0)
         return errno == EINVAL ? err_set(e, ERR_ENV,
                                          "owner %u:%u is outside the ids this user may use: give "

@@ -6,10 +6,10 @@
 #include <pwd.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "base/dump.h"
 #include "base/fs.h"
 #include "sandbox/chroot.h"
 #include "sandbox/sandbox.h"
@@ -129,7 +129,7 @@ static bool rootless_host(SandboxHost *h, Err *e)
 bool sandbox_host(const char *isolation, SandboxHost *ret, Err *e)
 {
     SandboxHost h = {.mode = MODE_ROOT, .nested = !rights_real_root()};
-    bool any = !strcmp(isolation, "auto");
+    bool any = !strcmp(isolation, "auto") || !strcmp(isolation, "default"); /* docker's word */
     bool root = geteuid() == 0 && rights_have_cap(CAP_SYS_ADMIN);
     bool single = !strcmp(isolation, "single");
     if (!strcmp(isolation, "chroot"))
@@ -218,14 +218,10 @@ static _Noreturn void map_helper(int go, pid_t pid, unsigned uid, unsigned gid,
     _exit(ok ? 0 : 1);
 }
 
-bool sandbox_enter(const SandboxHost *h, Err *e)
+static bool rootless_enter(const SandboxHost *h, Err *e)
 {
     int go[2];
     unsigned uid = getuid(), gid = getgid();
-    if (h->mode == MODE_ROOT || h->mode == MODE_CHROOT)
-        return true;
-    if (h->mode == MODE_SINGLE)
-        return single_enter(e);
     if (pipe2(go, O_CLOEXEC) < 0)
         return err_errno(e, ERR_ENV, "pipe");
     pid_t pid = getpid(), helper = fork();
@@ -248,6 +244,15 @@ bool sandbox_enter(const SandboxHost *h, Err *e)
                        "mode rootless: newuidmap or newgidmap refused the range of /etc/subuid");
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return err_errno(e, ERR_ENV, "mode rootless: become root of the namespace");
-    (void)prctl(PR_SET_DUMPABLE, 1); /* so that /proc/self stays ours after the change of ids */
     return true;
+}
+
+bool sandbox_enter(const SandboxHost *h, Err *e)
+{
+    if (h->mode == MODE_ROOT || h->mode == MODE_CHROOT)
+        return true;
+    bool forbidden = dump_allow();
+    bool ok = h->mode == MODE_SINGLE ? single_enter(e) : rootless_enter(h, e);
+    dump_restore(forbidden); /* also so that /proc/self stays ours after the change of ids */
+    return ok;
 }

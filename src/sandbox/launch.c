@@ -4,14 +4,16 @@
 #include "sandbox/launch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "base/fs.h"
-#include "sandbox/sandbox.h"
+#include "sandbox/mount.h"
 
 extern char **environ;
 
@@ -92,14 +94,103 @@ int fds_receive(int sock, void *bytes, size_t n, int *fds, size_t cap, size_t *r
     return -1;
 }
 
+/* ---- our own program, read-only ----
+ *
+ * The command's process is lighter until it executes the command, so `RUN ["/proc/self/exe"]` gives
+ * a step a descriptor of lighter's own file, and once no lighter runs any more (after a SIGKILL, as
+ * the last process of the step) it could be opened for writing by that: CVE-2019-5736. So the
+ * launcher is executed from a mount of the file that cannot be written to, which is attached
+ * nowhere.
+ */
+
+typedef struct OwnFile {
+    const char *path;
+    int tree; /* -1: it could not be had */
+} OwnFile;
+
+static int clone_readonly(void *arg)
+{
+    OwnFile *f = arg;
+    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
+    int fd = sys_open_tree(AT_FDCWD, f->path, OPEN_TREE_CLONE);
+    if (fd >= 0 && sys_mount_setattr(fd, 0, &attr) < 0) {
+        close(fd);
+        fd = -1;
+    }
+    f->tree = fd;
+    return 0;
+}
+
+/* In a user namespace this takes a mount namespace of its own, which a child makes for itself; the
+ * table of descriptors is ours. */
+static void clone_readonly_in_child(OwnFile *f)
+{
+    char stack[16 << 10] __attribute__((aligned(16)));
+    pid_t pid = clone(clone_readonly, stack + sizeof stack,
+                      CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_NEWNS | SIGCHLD, f);
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+/*
+ * -1 where it cannot be had: in mode chroot, whose steps have no /proc, and where the file was
+ * replaced while we run, so that nobody will execute ours again.
+ */
+static int own_file(void)
+{
+    char path[PATH_MAX];
+    OwnFile f = {path, -1};
+    struct stat ours, found;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || stat("/proc/self/exe", &ours) < 0)
+        return -1;
+    path[n] = 0;
+    (void)clone_readonly(&f);
+    if (f.tree < 0)
+        clone_readonly_in_child(&f);
+    if (f.tree >= 0 && fstat(f.tree, &found) == 0 && found.st_dev == ours.st_dev &&
+        found.st_ino == ours.st_ino)
+        return f.tree;
+    if (f.tree >= 0)
+        close(f.tree);
+    return -1;
+}
+
 /* ---- the launcher's start ---- */
+
+/*
+ * What the launcher sees of the caller's environment. Each step's init is a fork of it, whose
+ * memory an insecure step may read, and the caller's variables hold other steps' secrets.
+ */
+static const char *const PASSED[] = {
+    "PATH",         "LD_LIBRARY_PATH", "LIGHTER_TEST_CLASSIC_MOUNT",
+    "ASAN_OPTIONS", "UBSAN_OPTIONS",   "LSAN_OPTIONS"};
+
+static void pass_environment(char *ret[static NELEM(PASSED) + 1])
+{
+    size_t n = 0;
+    for (size_t i = 0; i < NELEM(PASSED); i++) {
+        size_t len = strlen(PASSED[i]);
+        for (char **e = environ; *e; e++)
+            if (!strncmp(*e, PASSED[i], len) && (*e)[len] == '=') {
+                ret[n++] = *e;
+                break;
+            }
+    }
+    ret[n] = NULL;
+}
 
 static bool spawn(int orders, Err *e)
 {
     char *const argv[] = {"lighter", SANDBOX_CHILD_WORD, NULL};
+    char program[40] = "/proc/self/exe", *env[NELEM(PASSED) + 1];
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t at;
     sigset_t none;
+    scoped(fd) int own = own_file();
+    if (own >= 0)
+        (void)snprintf(program, sizeof program, "/proc/self/fd/%d", own);
+    pass_environment(env);
     posix_spawn_file_actions_init(&fa);
     posix_spawnattr_init(&at);
     sigemptyset(&none);
@@ -110,7 +201,7 @@ static bool spawn(int orders, Err *e)
      */
     posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     posix_spawn_file_actions_adddup2(&fa, orders, FD_ORDERS);
-    int rc = posix_spawn(&launcher.pid, "/proc/self/exe", &fa, &at, argv, environ);
+    int rc = posix_spawn(&launcher.pid, program, &fa, &at, argv, env);
     posix_spawn_file_actions_destroy(&fa);
     posix_spawnattr_destroy(&at);
     errno = rc;

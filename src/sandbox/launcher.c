@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include "base/fs.h"
@@ -96,6 +97,7 @@ static bool sort_out(const LaunchOrder *o, const int *came, size_t n, int ret[st
 _Noreturn void launcher_main(void)
 {
     int empty = lift(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    (void)prctl(PR_SET_NAME, "lighter"); /* it was executed by a number; see launch.c */
     if (empty < 0)
         _exit(1);
     for (;;) {

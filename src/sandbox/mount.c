@@ -11,6 +11,15 @@
 
 /* ---- what every sandbox has ---- */
 
+/*
+ * A command of mode `root` may make device nodes, for they belong into images, and no control group
+ * stands between it and a disk: so they are of use on no mount of a step but those of /dev.
+ */
+static unsigned long no_devices(const SandboxSpec *spec)
+{
+    return spec->insecure ? 0 : MS_NODEV;
+}
+
 static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
 {
     static const char *const NODES[] = {"null", "zero", "full", "random", "urandom", "tty"};
@@ -18,7 +27,8 @@ static bool mount_dev(const SandboxSpec *spec, const Root *r, Err *e)
         {"/proc/self/fd", "dev/fd"},       {"/proc/self/fd/0", "dev/stdin"},
         {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"},
         {"pts/ptmx", "dev/ptmx"},          {"/proc/kcore", "dev/core"}};
-    if (!mount_new(r, "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k", e))
+    if (!mount_new(r, "tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME | no_devices(spec),
+                   "mode=755,size=65536k", e))
         return false;
     scoped(fd) int dev = fs_open_in_root(r->fd, "/dev", O_RDONLY | O_DIRECTORY, 0);
     if (dev < 0)
@@ -149,7 +159,23 @@ static bool mount_files(Arena *a, const SandboxSpec *spec, const Root *r, Err *e
     return mount_bind(r, resolv, "/etc/resolv.conf", false, MOUNT_ATTR_RDONLY, e);
 }
 
-static bool hide(Err *e)
+/* Cover a file or directory of the kernel's. `null` is /dev/null as every step has it: by name, a
+ * mount of the step on /dev could put a link there that leads back to what is to be covered. */
+static bool mask(const char *path, int null, Err *e)
+{
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return true;
+    if (S_ISDIR(st.st_mode))
+        return mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2") == 0 ||
+               err_errno(e, ERR_ENV, "mask %s", path);
+    scoped(fd) int tree = sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+    scoped(fd) int at = open(path, O_PATH | O_CLOEXEC);
+    return (tree >= 0 && at >= 0 && sys_move_mount(tree, at) == 0) ||
+           err_errno(e, ERR_ENV, "mask %s", path);
+}
+
+static bool hide(int null, Err *e)
 {
     static const char *const MASKED[] = {"/proc/acpi",
                                          "/proc/asound",
@@ -165,15 +191,9 @@ static bool hide(Err *e)
                                          "/sys/firmware"};
     static const char *const READONLY[] = {"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
                                            "/proc/sysrq-trigger"};
-    for (size_t i = 0; i < NELEM(MASKED); i++) {
-        struct stat st;
-        if (stat(MASKED[i], &st) < 0)
-            continue;
-        bool dir = S_ISDIR(st.st_mode);
-        if ((dir ? mount("tmpfs", MASKED[i], "tmpfs", MS_RDONLY, "size=0k,nr_inodes=2")
-                 : mount("/dev/null", MASKED[i], NULL, MS_BIND, NULL)) < 0)
-            return err_errno(e, ERR_ENV, "mask %s", MASKED[i]);
-    }
+    for (size_t i = 0; i < NELEM(MASKED); i++)
+        if (!mask(MASKED[i], null, e))
+            return false;
     for (size_t i = 0; i < NELEM(READONLY); i++) {
         struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
                                               MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC};
@@ -188,11 +208,12 @@ static bool hide(Err *e)
     return true;
 }
 
-static bool protect_root(const Root *r, Err *e)
+static bool protect_root(const SandboxSpec *spec, const Root *r, Err *e)
 {
-    struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-    return sys_mount_setattr(r->fd, 0, &attr) == 0 ||
-           err_errno(e, ERR_ENV, "make the root read-only");
+    struct mount_attr attr = {.attr_set = (no_devices(spec) ? MOUNT_ATTR_NODEV : 0) |
+                                          (spec->readonly ? MOUNT_ATTR_RDONLY : 0)};
+    return !attr.attr_set || sys_mount_setattr(r->fd, 0, &attr) == 0 ||
+           err_errno(e, ERR_ENV, "set mount flags of the root");
 }
 
 static bool enter_root(const Root *r, Err *e)
@@ -228,7 +249,9 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
         return false;
     if (!root_open(root, &r, e))
         return false;
-    return mount_system(spec, &r, e) && mount_files(a, spec, &r, e) &&
-           mount_extras(a, spec, &r, e) && (!spec->readonly || protect_root(&r, e)) &&
-           enter_root(&r, e) && (spec->insecure || hide(e));
+    if (!mount_system(spec, &r, e))
+        return false;
+    scoped(fd) int null = fs_open_in_root(r.fd, "/dev/null", O_PATH, 0);
+    return mount_files(a, spec, &r, e) && mount_extras(a, spec, &r, e) &&
+           protect_root(spec, &r, e) && enter_root(&r, e) && (spec->insecure || hide(null, e));
 }

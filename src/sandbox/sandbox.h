@@ -302,4 +302,14 @@ NODISCARD bool sandbox_user_ids(const char *user, const char *passwd, const char
 bool sandbox_new_owner(const char *user, const char *passwd, const char *group, uint32_t *ret_uid,
                        uint32_t *ret_gid);
 
+/* Whether programs of another machine run here. */
+typedef enum SandboxEmulator {
+    EMULATOR_NONE,
+    EMULATOR_OUTSIDE, /* one is registered, but is not found in an image's root */
+    EMULATOR_READY,
+} SandboxEmulator;
+
+/* sandbox_emulator - what binfmt_misc does with programs of an architecture, by Go's name. */
+SandboxEmulator sandbox_emulator(const char *architecture);
+
 #endif

@@ -98,8 +98,21 @@ NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, S
  * snapshot_pack - the layer that a snapshot stands for, as layer_pack() writes it. The namespaces
  * must be entered.
  */
-NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerForm form, int outfd,
                              unsigned nthread, LayerFacts *ret, Err *e);
+
+/*
+ * snapshot_squash - what several snapshots, bottom first, change of the stack below, as one.
+ *
+ *   name  of the result that they lead to, under which it is remembered
+ *
+ * The namespaces must be entered. Fails with ERR_STORE, ERR_STEP.
+ */
+NODISCARD bool snapshot_squash(Store *s, const Stack *below, const SnapshotId *ids, size_t n,
+                               bool in_userns, const Digest *name, SnapshotId *ret, Err *e);
+/* snapshot_squash_known - the one that is remembered; false when there is none, and when looking
+ * failed. */
+bool snapshot_squash_known(Store *s, const Digest *name, SnapshotId *ret, Err *e);
 
 /*
  * snapshot_compare - what differs between two snapshots, times aside: a line for each of the first

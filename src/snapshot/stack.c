@@ -193,12 +193,12 @@ bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, SnapshotId 
     return store_snapshot_add(s, tmp, ret, e) && store_layer_put(s, diff_id, *ret, e);
 }
 
-bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerPacking how, int outfd,
+bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerForm form, int outfd,
                    unsigned nthread, LayerFacts *ret, Err *e)
 {
     scoped(arena) Arena a = {0};
     scoped(stack_view) StackView parts = {0};
     Stack st = {0};
     return stack_push_parts(s, &a, &st, id, &st, e) && stack_view(s, &st, -1, &parts, e) &&
-           layer_pack_parts(parts.fds, parts.nfd, times, how, outfd, nthread, ret, e);
+           layer_pack_parts(parts.fds, parts.nfd, times, form, outfd, nthread, ret, e);
 }

@@ -458,8 +458,9 @@ static bool known_tree(Store *s, const Digest *key, SnapshotId *ret, bool *ret_f
     uint64_t id = 0;
     if (!store_memo_get(s, key, &b, ret_found, e))
         return false;
-    *ret_found =
-        *ret_found && str_u64(buf_str(&b), UINT64_MAX, &id) && store_snapshot_exists(s, id);
+    *ret_found = *ret_found && str_u64(buf_str(&b), UINT64_MAX, &id);
+    if (*ret_found && !store_snapshot_exists(s, id, ret_found, e))
+        return false;
     if (*ret_found)
         *ret = id;
     return true;

@@ -82,8 +82,8 @@ static bool recall(Store *s, Arena *a, const SourceHttp *req, const Digest *dige
         return false;
     /* The empty snapshot always exists, and no file is in it. */
     *ret_found = *ret_found && split_fields(a, &value, fields) && read_fields(fields, ret) &&
-                 ret->file.snapshot && store_snapshot_exists(s, ret->file.snapshot);
-    return true;
+                 ret->file.snapshot;
+    return !*ret_found || store_snapshot_exists(s, ret->file.snapshot, ret_found, e);
 }
 
 static bool remember(Store *s, const SourceHttp *req, const Digest *digest, const Kept *k, Err *e)

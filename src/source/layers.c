@@ -57,9 +57,10 @@ static void land(const InFlight *own)
 /* ---- what is here ---- */
 
 /* Whether the layer was made here, from a snapshot that is there; 0 is one without entries. */
-static bool is_ours(Store *s, const StoreLayer *l)
+static bool is_ours(Store *s, const StoreLayer *l, bool *ret, Err *e)
 {
-    return l->times[0] != 0 && store_snapshot_exists(s, l->snapshot);
+    *ret = l->times[0] != 0;
+    return !*ret || store_snapshot_exists(s, l->snapshot, ret, e);
 }
 
 /* The snapshot a layer was unpacked to, whatever is below it or over this stack only. */
@@ -69,7 +70,8 @@ static bool unpacked(Store *s, const SourceImage *img, size_t i, SnapshotId *ret
     const StoreLayer *l = &img->layers[i];
     Digest chain;
     *ret = l->snapshot;
-    *ret_there = is_ours(s, l);
+    if (!is_ours(s, l, ret_there, e))
+        return false;
     if (*ret_there)
         return true;
     if (!store_layer_get(s, &l->diff_id, ret, ret_there, e))
@@ -403,15 +405,17 @@ static bool wants(Store *s, const StoreLayer *l, const Descriptor *d, Digest *re
                   bool *ret_wants, Err *e)
 {
     Packed p;
+    bool there;
     *ret_want = (Digest){{0}};
     if (d) {
         *ret_want = d->digest;
-        *ret_wants = !store_has_blob(s, &d->digest) && !image_layer_foreign(d->media_type);
+        if (!store_has_blob(s, &d->digest, &there, e))
+            return false;
+        *ret_wants = !there && !image_layer_foreign(d->media_type);
         return true;
     }
     *ret_wants = false;
-    bool there = is_ours(s, l);
-    if (!there && !packed(s, &l->diff_id, &p, &there, e))
+    if (!is_ours(s, l, &there, e) || (!there && !packed(s, &l->diff_id, &p, &there, e)))
         return false;
     *ret_wants = !there;
     return true;

@@ -5,23 +5,11 @@
  * store already because the stream is read once and index.json may stand anywhere in it.
  */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/fs.h"
-#include "source/source.h"
+#include "source/door.h"
 
-enum { DOC_MAX = 4 << 20, MAX_DEPTH = 4 };
-
-typedef struct Door {
-    Store *store;
-    Arena *arena;
-    int dirfd; /* the layout; -1 when all blobs are in the store */
-    const char *name;
-    bool have; /* the image being taken is in the store */
-    Err *e;
-} Door;
-
-static char *blob_name(Arena *a, const Digest *d)
+char *door_blob_name(Arena *a, const Digest *d)
 {
     char hex[DIGEST_HEX_SIZE];
     digest_hex(d, hex);
@@ -52,7 +40,7 @@ static bool right_size(Door *x, const Descriptor *d)
     if (size == d->size)
         return true;
     return err_set(x->e, ERR_STORE, "%s: '%s' has %llu bytes and its descriptor says %llu", x->name,
-                   blob_name(x->arena, &d->digest), (unsigned long long)size,
+                   door_blob_name(x->arena, &d->digest), (unsigned long long)size,
                    (unsigned long long)d->size);
 }
 
@@ -62,8 +50,11 @@ static bool take_blob(Door *x, const Descriptor *d)
     BlobWriter w;
     Digest got;
     char block[64 << 10];
-    const char *path = blob_name(x->arena, &d->digest);
-    if (store_has_blob(x->store, &d->digest))
+    bool have;
+    const char *path = door_blob_name(x->arena, &d->digest);
+    if (!store_has_blob(x->store, &d->digest, &have, x->e))
+        return false;
+    if (have)
         return right_size(x, d);
     if (x->dirfd < 0)
         return err_set(x->e, ERR_STORE, "%s: the archive lacks '%s'", x->name, path);
@@ -122,18 +113,16 @@ static bool measure_layer(Door *x, const Descriptor *d, Compression how, const D
     scoped(fd) int fd = raw;
     scoped(layer_in) LayerIn *in = layer_in_new(fd, snapshot_format(how));
     if (!layer_in_finish(in, &plain, &packed, ret_size, x->e))
-        return err_wrap(x->e, "%s: layer '%s'", x->name, blob_name(x->arena, &d->digest));
+        return err_wrap(x->e, "%s: layer '%s'", x->name, door_blob_name(x->arena, &d->digest));
     if (!digest_eq(&plain, diff_id) || !digest_eq(&packed, &d->digest))
         return err_set(x->e, ERR_STORE,
                        "%s: layer '%s' does not unpack to what the image config says", x->name,
-                       blob_name(x->arena, &d->digest));
+                       door_blob_name(x->arena, &d->digest));
     return true;
 }
 
-/* A layer that was checked before is not unpacked again; its size is then not known, and not
- * needed. */
-static bool check_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
-                        uint64_t *ret_size)
+bool door_check_layer(Door *x, const Descriptor *d, Compression how, const Digest *diff_id,
+                      uint64_t *ret_size)
 {
     Digest blob;
     bool found;
@@ -158,7 +147,7 @@ static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, S
             return err_set(x->e, ERR_STORE, "%s: layer of media type '%s' is not supported",
                            x->name, m->layers[i].media_type ? m->layers[i].media_type : "");
         if (!take_blob(x, &m->layers[i]) ||
-            !check_layer(x, &m->layers[i], how, &c->diff_ids[i], &size) ||
+            !door_check_layer(x, &m->layers[i], how, &c->diff_ids[i], &size) ||
             !store_packed_put(x->store, &c->diff_ids[i], how, &m->layers[i].digest,
                               m->layers[i].size, x->e))
             return false;
@@ -168,8 +157,7 @@ static bool take_layers(Door *x, const ImageManifest *m, const ImageConfig *c, S
     return true;
 }
 
-/* Whether the image is in the store; its manifest and layers are looked at all the same. */
-static bool known(Door *x, const Digest *id, bool *ret_known)
+bool door_known(Door *x, const Digest *id, bool *ret_known)
 {
     StoreImage img;
     return store_image_get(x->store, x->arena, id, &img, ret_known, x->e);
@@ -185,7 +173,7 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
         !image_manifest_parse(x->arena, buf_str(&mtext), mtext.len, &m, x->e))
         return err_wrap(x->e, "%s", x->name);
     img.id = *ret_id = m.config.digest;
-    if (!known(x, &img.id, &x->have) || !take_doc(x, &m.config, &ctext) ||
+    if (!door_known(x, &img.id, &x->have) || !take_doc(x, &m.config, &ctext) ||
         !image_config_parse(x->arena, buf_str(&ctext), ctext.len, &c, x->e))
         return err_wrap(x->e, "%s", x->name);
     img.created = image_time_parse(c.created);
@@ -196,12 +184,11 @@ static bool take_image(Door *x, const Descriptor *d, Digest *ret_id)
 
 /* ---- choosing ---- */
 
-static bool for_us(const Descriptor *d)
+static bool for_us(const Door *x, const Descriptor *d)
 {
-    if (d->attestation)
-        return false;
-    return !d->os || !d->architecture ||
-           (!strcmp(d->os, "linux") && !strcmp(d->architecture, image_arch()));
+    ImageIndex one = {.manifests = (Descriptor *)d, .nmanifest = 1};
+    size_t i;
+    return image_platform_pick(&one, &x->platform, &i);
 }
 
 /* The manifest of this platform behind a descriptor that may be an index. */
@@ -220,11 +207,11 @@ static bool to_manifest(Door *x, const Descriptor *d, unsigned depth, Descriptor
     if (!take_doc(x, d, &text) ||
         !image_index_parse(x->arena, buf_str(&text), text.len, &idx, x->e))
         return err_wrap(x->e, "%s", x->name);
-    Platform host = image_platform_host();
     size_t i;
-    if (image_platform_pick(&idx, &host, &i))
+    if (image_platform_pick(&idx, &x->platform, &i))
         return to_manifest(x, &idx.manifests[i], depth + 1, ret);
-    return err_set(x->e, ERR_STORE, "%s: has no image for linux/%s", x->name, image_arch());
+    return err_set(x->e, ERR_STORE, "%s: has no image for %s", x->name,
+                   image_platform_text(x->arena, &x->platform));
 }
 
 /*
@@ -250,13 +237,15 @@ static const char *full_name(Arena *a, const Descriptor *d)
 {
     ImageRef r;
     Err ignored = ERR_INIT;
+    if (d->image_name && image_ref_parse(a, d->image_name, &r, &ignored))
+        return image_ref_tagged(a, &r);
     if (!d->ref_name || (!strchr(d->ref_name, ':') && !strchr(d->ref_name, '/')))
         return NULL;
     return image_ref_parse(a, d->ref_name, &r, &ignored) ? image_ref_tagged(a, &r) : NULL;
 }
 
-static bool take_index(Door *x, const char *text, size_t len, const char *which, Loaded **ret,
-                       size_t *ret_n)
+bool door_take_index(Door *x, const char *text, size_t len, const char *which, Loaded **ret,
+                     size_t *ret_n)
 {
     ImageIndex idx;
     Loaded *v = NULL;
@@ -266,7 +255,8 @@ static bool take_index(Door *x, const char *text, size_t len, const char *which,
     for (size_t i = 0; i < idx.nmanifest; i++) {
         Descriptor d;
         Loaded one;
-        if (!for_us(&idx.manifests[i]) || (which && !asked_for(x->arena, &idx.manifests[i], which)))
+        if (!for_us(x, &idx.manifests[i]) ||
+            (which && !asked_for(x->arena, &idx.manifests[i], which)))
             continue;
         if (!to_manifest(x, &idx.manifests[i], 0, &d) || !take_image(x, &d, &one.id))
             return false;
@@ -274,93 +264,32 @@ static bool take_index(Door *x, const char *text, size_t len, const char *which,
         *ARENA_PUSH(x->arena, v, n, cap) = one;
     }
     if (!n)
-        return err_set(x->e, ERR_STORE, "%s: holds no image%s%s%s for linux/%s", x->name,
-                       which ? " '" : "", which ? which : "", which ? "'" : "", image_arch());
+        return err_set(x->e, ERR_STORE, "%s: holds no image%s%s%s for %s", x->name,
+                       which ? " '" : "", which ? which : "", which ? "'" : "",
+                       image_platform_text(x->arena, &x->platform));
     *ret = v;
     *ret_n = n;
     return true;
 }
 
-bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which, Loaded **ret,
-                        size_t *ret_n, Err *e)
+bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which,
+                        const Platform *platform, Loaded **ret, size_t *ret_n, Err *e)
 {
     scoped(buf) Buf text = BUF_INIT;
     scoped(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_USAGE, "OCI layout '%s'", dir);
-    Door x = {.store = s, .arena = a, .dirfd = fd, .name = dir, .e = e};
+    Door x = {.store = s,
+              .arena = a,
+              .dirfd = fd,
+              .name = dir,
+              .platform = platform ? *platform : image_platform_host(),
+              .e = e};
     int raw;
     if (!open_file(&x, "index.json", &raw))
         return err_wrap(e, "no OCI layout");
     scoped(fd) int index = raw;
     if (!fs_read_all(index, DOC_MAX, &text, e))
         return err_wrap(e, "'%s/index.json'", dir);
-    return take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
-}
-
-/* ---- archives ---- */
-
-/* One blob of the stream into the store, under the name it must hash to. */
-static bool stream_blob(Door *x, TarReader *t, const char *hex)
-{
-    BlobWriter w;
-    Digest want, got;
-    char block[64 << 10];
-    if (!digest_parse(arena_printf(x->arena, "sha256:%s", hex), &want))
-        return true; /* another algorithm; whoever needs it says so */
-    if (store_has_blob(x->store, &want))
-        return true;
-    if (!blob_begin(x->store, &w, x->e))
-        return false;
-    for (size_t n = 1; n;) {
-        if (!tar_read(t, block, sizeof block, &n, x->e) || !blob_write(&w, block, n, x->e)) {
-            blob_abort(&w);
-            return false;
-        }
-    }
-    return blob_commit(&w, &want, &got, NULL, x->e);
-}
-
-static bool stream_doc(TarReader *t, Buf *ret, Err *e)
-{
-    char block[16 << 10];
-    for (size_t n = 1; n;) {
-        if (!tar_read(t, block, sizeof block, &n, e))
-            return false;
-        buf_add(ret, block, n);
-        if (ret->len > DOC_MAX)
-            return err_set(e, ERR_STORE, "index.json is over the limit of %d bytes", DOC_MAX);
-    }
-    return true;
-}
-
-bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n, Err *e)
-{
-    scoped(buf) Buf index = BUF_INIT;
-    scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
-    Door x = {.store = s, .arena = a, .dirfd = -1, .name = "archive", .e = e};
-    TarReader t;
-    bool ok = true, got = true, docker = false;
-    tar_reader_init(&t, in);
-    while (ok && got) {
-        TarEntry ent;
-        ok = tar_next(&t, &ent, &got, e);
-        if (!ok || !got || ent.type != '0')
-            continue;
-        if (str_starts(ent.name, "blobs/sha256/"))
-            ok = stream_blob(&x, &t, path_base(ent.name));
-        else if (!strcmp(ent.name, "index.json"))
-            ok = stream_doc(&t, &index, e);
-        else
-            docker = docker || !strcmp(ent.name, "manifest.json");
-    }
-    tar_reader_done(&t);
-    if (!ok)
-        return err_wrap(e, "archive");
-    if (!index.len)
-        return err_set(e, ERR_USAGE,
-                       docker ? "a docker archive: only OCI archives and layouts are loaded yet "
-                                "(skopeo copy docker-archive:IN oci-archive:OUT converts)"
-                              : "archive: holds no index.json, so it is no OCI archive");
-    return take_index(&x, buf_str(&index), index.len, NULL, ret, ret_n);
+    return door_take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
 }

@@ -32,19 +32,22 @@ typedef struct SourceImage {
 } SourceImage;
 
 typedef struct SourceOpts {
-    /* NAME=oci-layout://DIR[:TAG|@DIGEST] or NAME=docker-image://NAME entries */
+    /* NAME=oci-layout://DIR[:TAG|@DIGEST], NAME=docker-image://NAME or NAME=docker-daemon:NAME */
     const StrList *contexts;
-    Registry *registry; /* NULL: only what is here */
-    bool pull;          /* ask for the tags that are here, too */
-    EventSink sink;     /* of the image */
+    Registry *registry;       /* NULL: only what is here */
+    bool pull;                /* ask for the tags that are here, too */
+    const Platform *platform; /* whose image; NULL: this machine's */
+    EventSink sink;           /* of the image, and of where it came from */
 } SourceOpts;
 
 /*
- * source_resolve - find the image for a name; it must be for this machine.
+ * source_resolve - find the image for a name; it must be for the platform.
  *
  * A tag of the store wins without network, unless `pull` says to ask. What a registry gives gets
- * its tag in the store, so that the next build does not ask. Fails with ERR_USAGE (bad context),
- * ERR_NETWORK (neither here nor to be had), ERR_STORE.
+ * its tag in the store, so that the next build does not ask; of another platform than this
+ * machine's, one that only says so beside the name (store_others). An image that a context names
+ * as docker-image:// and no registry gives is asked of the docker or podman that runs here. Fails
+ * with ERR_USAGE (bad context), ERR_NETWORK (neither here nor to be had), ERR_STORE.
  */
 NODISCARD bool source_resolve(Store *s, Arena *a, const char *name, const SourceOpts *o,
                               SourceImage *ret, Err *e);
@@ -77,14 +80,34 @@ typedef struct Loaded {
 /*
  * source_load_layout - take images of an OCI layout directory into the store, every byte verified.
  *
- *   which  NULL: all images of this platform; else a tag, a reference or "@sha256:..." in its index
+ *   which     NULL: all images; else a tag, a reference or "@sha256:..." in its index
+ *   platform  of indexes, which image; NULL: this machine's
  */
 NODISCARD bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which,
+                                  const Platform *platform, Loaded **ret, size_t *ret_n, Err *e);
+
+/* source_load_archive - the same from a tar of such a layout, or of `docker save` (plain, gzip or
+ * zstd), read once from `fd`. */
+NODISCARD bool source_load_archive(Store *s, Arena *a, int fd, const Platform *platform,
+                                   Loaded **ret, size_t *ret_n, Err *e);
+/* source_load_stream - the same from whatever `in` reads. */
+NODISCARD bool source_load_stream(Store *s, Arena *a, LayerIn *in, const Platform *platform,
                                   Loaded **ret, size_t *ret_n, Err *e);
 
-/* source_load_archive - the same from a tar of such a layout (plain, gzip or zstd), read once from
- * `fd`. */
-NODISCARD bool source_load_archive(Store *s, Arena *a, int fd, Loaded **ret, size_t *ret_n, Err *e);
+/* ---- a docker or podman that runs here ---- */
+
+/*
+ * source_engine - the socket of the engine: DOCKER_HOST's, else docker's or podman's usual one;
+ * NULL when there is none. Fails with ERR_ENV for a DOCKER_HOST that cannot be asked.
+ */
+NODISCARD bool source_engine(Arena *a, const char **ret_socket, Err *e);
+/* source_engine_image - an image of the engine's into the store. Fails with ERR_NETWORK.
+ * Source: Docker Engine API 1.24 and later, "Export an image". */
+NODISCARD bool source_engine_image(Store *s, Arena *a, const char *socket, const char *name,
+                                   const Platform *platform, Digest *ret, Err *e);
+/* source_engine_load - give the engine an archive, `size` bytes of `fd`. Fails with ERR_NETWORK.
+ * Source: the same, "Load images". */
+NODISCARD bool source_engine_load(const char *socket, int fd, uint64_t size, Err *e);
 
 /* ---- git ---- */
 

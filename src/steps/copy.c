@@ -56,7 +56,10 @@ static bool read_in_view(const View *v, const char *path, Buf *out, Err *e)
     if (!view_lookup(v, path, VIEW_FOLLOW, &node, e))
         return false;
     scoped(fd) int fd = node.exists && S_ISREG(node.st.st_mode) ? view_open(v, &node) : -1;
-    return fd < 0 || fs_read_all(fd, 4 << 20, out, e);
+    if (fd < 0 || fs_read_all(fd, 4 << 20, out, e))
+        return true;
+    e->kind = ERR_STEP;
+    return err_wrap(e, "the image's '%s'", path);
 }
 
 bool step_owner(const View *v, const char *owner, uint32_t *ret_uid, uint32_t *ret_gid,
@@ -260,7 +263,8 @@ static bool set_owner(Copier *c)
     if (!c->copy->chown)
         return true;
     if (!step_owner(&c->up->all.view, c->copy->chown, &c->uid, &c->gid, &known, c->e))
-        return false;
+        return err_wrap(c->e, "%s:%u: --chown=%s", c->w->env->file->name, c->w->step->src.line,
+                        c->copy->chown);
     return known || err_set(c->e, ERR_DOCKERFILE,
                             "%s:%u: --chown=%s: no such user or group in the image's /etc/passwd "
                             "and /etc/group",
@@ -327,9 +331,8 @@ bool workdir_write(StepWork *w, SnapshotId *ret, Err *e)
     if (!steps_stack(w->env, &w->arena, w->parent, &below, e) ||
         !upper_begin(w->env->store, &below, &up, e))
         return false;
-    if (*user && !step_owner(&up.all.view, user, &uid, &gid, &known, e))
-        return false;
-    if (!upper_mkdirs(&up, w->step->u.workdir.path, 0755, uid, gid, e))
+    if ((*user && !step_owner(&up.all.view, user, &uid, &gid, &known, e)) ||
+        !upper_mkdirs(&up, w->step->u.workdir.path, 0755, uid, gid, e))
         return err_wrap(e, "%s:%u: WORKDIR %s", w->env->file->name, w->step->src.line,
                         w->step->u.workdir.path);
     return upper_commit(&up, ret, e);

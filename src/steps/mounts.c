@@ -112,7 +112,9 @@ static bool context_snapshot(StepWork *w, const PlanMount *m, StepSource *s, Sna
         return false;
     if (found && value.len == sizeof *ret) {
         memcpy(ret, value.ptr, sizeof *ret);
-        if (!*ret || store_snapshot_exists(w->env->store, *ret))
+        if (!store_snapshot_exists(w->env->store, *ret, &found, e))
+            return false;
+        if (found)
             return true;
     }
     scoped(upper) Upper up = {.dirfd = -1};
@@ -208,9 +210,11 @@ static bool fill_cache(StepWork *w, const PlanMount *m, StepSource *s, const cha
     if (!(empty ? upper_begin(store, &none, &up, e) : copy_out(w, m, s, &up, e)))
         return false;
     if (fchmod(up.dirfd, root.mode) < 0 || !upper_move(&up, data, e))
-        return e->kind ? false : err_errno(e, ERR_STORE, "change mode of the cache");
+        return e->kind ? false
+                       : err_errno(e, ERR_STORE, "change mode of '%s/%s'", store_path(store), data);
     return owner_chown(store_dirfd(store), store_dirfd(store), data, root.uid, root.gid) == 0 ||
-           err_errno(e, ERR_STORE, "give the cache to %u:%u", root.uid, root.gid);
+           err_errno(e, ERR_STORE, "give '%s/%s' to %u:%u", store_path(store), data, root.uid,
+                     root.gid);
 }
 
 /* Fill a new cache, in tmp, and publish it; somebody else may be first. */

@@ -426,9 +426,37 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     return keep_upper(w, &below, upper, &root, ret, e);
 }
 
+/* Programs of another machine: the error says what would run them, and how to do without. */
+static bool check_foreign(StepWork *w, Err *e)
+{
+    const char *foreign = w->step->u.run.foreign;
+    Platform p;
+    if (!foreign)
+        return true;
+    if (!image_platform_parse(&w->arena, foreign, &p, e))
+        return false;
+    SandboxEmulator emulator = sandbox_emulator(p.architecture);
+    if (emulator == EMULATOR_READY)
+        return true;
+    return df_err(
+               w->env->file, &w->step->src, e,
+               emulator == EMULATOR_NONE
+                   ? "RUN in a stage for %s needs an emulator on this machine (linux/%s), and "
+                     "none is registered: as root, 'apt install qemu-user-static binfmt-support' "
+                     "does it; or let the stage run here (FROM --platform=$BUILDPLATFORM) and "
+                     "compile for $TARGETARCH"
+                   : "RUN in a stage for %s needs an emulator on this machine (linux/%s), and the "
+                     "one that is registered is not found inside an image: register it with flag "
+                     "F, as the package qemu-user-static does",
+               foreign, image_arch()) ||
+           (e->kind = ERR_ENV, false);
+}
+
 bool run_write(StepWork *w, SnapshotId *ret, Err *e)
 {
     char dir[STORE_TMP_MAX];
+    if (!check_foreign(w, e))
+        return false;
     if (!store_tmp(w->env->store, "run", dir, e))
         return false;
     bool ok = run_in(w, dir, ret, e);

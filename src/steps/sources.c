@@ -257,11 +257,15 @@ static bool open_inline(StepWork *w, const PlanSource *p, OpenSource *o, Err *e)
         return false;
     scoped(fd) int fd =
         openat(o->fd, p->path.text, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0)
+    if (fd < 0 && (errno == ENAMETOOLONG || errno == ENOENT || errno == EISDIR))
         return err_errno(e, ERR_DOCKERFILE, "%s", source_place(w, p));
+    if (fd < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s/%s'", store_path(store), o->tmp,
+                         p->path.text);
     if (fchmod(fd, 0644) < 0)
         return err_errno(e, ERR_STORE, "change mode of '%s'", p->path.text);
-    return fs_write_all(fd, p->content, strlen(p->content), e);
+    return fs_write_all(fd, p->content, strlen(p->content), e) ||
+           err_wrap(e, "write '%s/%s'", store_path(store), o->tmp);
 }
 
 static bool open_snapshot(StepWork *w, SnapshotId id, OpenSource *o, Err *e)

@@ -229,9 +229,8 @@ static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err
     ret->gid = n.gid;
     ret->made = n.made;
     ret->target = arena_strndup(&w->arena, text.ptr + sizeof n, text.len - sizeof n);
-    *ret_found = n.snapshot && n.one_dir && digest_eq(&basis, &n.basis) &&
-                 store_snapshot_exists(w->env->store, n.snapshot);
-    return true;
+    *ret_found = n.snapshot && n.one_dir && digest_eq(&basis, &n.basis);
+    return !*ret_found || store_snapshot_exists(w->env->store, n.snapshot, ret_found, e);
 }
 
 /* ---- the difference ---- */

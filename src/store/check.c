@@ -318,7 +318,7 @@ static const char *missing_of(Check *c, const Digest *id)
     Digest *diffs, chain;
     bool have;
     Err ignored = ERR_INIT;
-    if (!store_has_blob(c->s, id))
+    if (!store_has_blob(c->s, id, &have, &ignored) || !have)
         return "its config is gone";
     if (!store_image_get(c->s, c->a, id, &img, &have, &ignored) || !have)
         return "it cannot be read";
@@ -330,7 +330,8 @@ static const char *missing_of(Check *c, const Digest *id)
         uint64_t size;
         diffs[i] = img.layers[i].diff_id;
         image_chain_id(diffs, i + 1, &chain);
-        have = *img.layers[i].times && store_snapshot_exists(c->s, img.layers[i].snapshot);
+        have = *img.layers[i].times &&
+               store_snapshot_exists(c->s, img.layers[i].snapshot, &have, &ignored) && have;
         for (size_t k = 0; k < NELEM(HOW) && !have; k++)
             if (!store_packed_get(c->s, &diffs[i], HOW[k], &blob, &size, &have, &ignored))
                 have = false;

@@ -141,6 +141,14 @@ static bool drop_rows(Collection *c, const char *name)
     for (; *sql; sql++)
         if (!run_about(c, *sql, name, &row))
             return false;
+    if (name[0] == 'd') {
+        scoped(stmt) Stmt q = {0};
+        if (!db_begin(c->s, "DELETE FROM fact WHERE name = 'whole ' || ?", &q, c->e))
+            return false;
+        db_bind_text(&q, 1, name + 1);
+        if (!db_run(&q, c->e))
+            return false;
+    }
     scoped(stmt) Stmt q = {0};
     if (!db_begin(c->s, "DELETE FROM use WHERE name = ?", &q, c->e))
         return false;

@@ -46,6 +46,10 @@ struct Store {
     size_t nlost;         /* see store_lost() */
 };
 
+/* store_replace - make or replace a file at the top of the store, whole or not at all. */
+NODISCARD bool store_replace(Store *s, const char *name, const char *bytes, size_t n, Err *e);
+/* store_layout_anew - write the files that make the store an OCI layout, from the database. */
+NODISCARD bool store_layout_anew(Store *s, Err *e);
 /* store_own - have a directory of our own below tmp/; s->lock is held. */
 NODISCARD bool store_own(Store *s, Err *e);
 /* tmp_done - remove our directory below tmp/. */

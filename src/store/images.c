@@ -120,7 +120,8 @@ bool store_image_get(Store *s, Arena *a, const Digest *id, StoreImage *ret, bool
         packed = db_digest(&q, 2, &img.manifest);
     }
     img.packed = packed;
-    *ret_found = store_has_blob(s, id);
+    if (!store_has_blob(s, id, ret_found, e))
+        return false;
     if (!*ret_found)
         return true;
     if (!read_layers(s, a, &img, e))
@@ -145,8 +146,11 @@ bool store_manifest_layers(Store *s, Arena *a, const StoreImage *img, const Desc
 {
     scoped(buf) Buf text = BUF_INIT;
     ImageManifest m;
+    bool have = img->packed;
     *ret = NULL;
-    if (!img->packed || !store_has_blob(s, &img->manifest))
+    if (have && !store_has_blob(s, &img->manifest, &have, e))
+        return false;
+    if (!have)
         return true;
     if (!store_read_blob(s, &img->manifest, &text, e) ||
         !image_manifest_parse(a, buf_str(&text), text.len, &m, e))
@@ -315,6 +319,31 @@ bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e)
     return false;
 }
 
+bool store_others(Store *s, Arena *a, const char *name, StoreTag **ret, size_t *ret_n, Err *e)
+{
+    StoreTag *v = NULL;
+    size_t n = 0, cap = 0;
+    bool row;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, "SELECT name, image FROM tag WHERE name > ?1 AND name < ?2 ORDER BY name", &q,
+                  e))
+        return false;
+    db_bind_text(&q, 1, arena_printf(a, "%s%c", name, STORE_PLATFORM_MARK));
+    db_bind_text(&q, 2, arena_printf(a, "%s%c", name, STORE_PLATFORM_MARK + 1));
+    while (db_row(&q, &row, e)) {
+        if (!row) {
+            *ret = v;
+            *ret_n = n;
+            return true;
+        }
+        StoreTag *t = ARENA_PUSH(a, v, n, cap);
+        t->name = arena_strdup(a, db_text(&q, 0));
+        if (!db_digest(&q, 1, &t->id))
+            return err_set(e, ERR_STORE, "store '%s': damaged tag row", s->path);
+    }
+    return false;
+}
+
 /* Layers of `image` whose bytes are still in a registry: a reader of the layout would miss them. */
 #define MISSING                                                                                    \
     "SELECT 1 FROM image_layer l WHERE l.image = image.id AND EXISTS (SELECT 1 FROM origin o "     \
@@ -351,11 +380,13 @@ bool store_publish(Store *s, Err *e)
             const char *type = db_text(&q, 3);
             d->media_type = type ? arena_strdup(&a, type) : MT_OCI_MANIFEST;
             d->size = (uint64_t)db_int(&q, 1);
-            d->ref_name = name ? arena_strdup(&a, name) : NULL;
+            /* A reader that asks for a name wants this machine's. */
+            d->ref_name =
+                name && !strchr(name, STORE_PLATFORM_MARK) ? arena_strdup(&a, name) : NULL;
             if (!db_digest(&q, 0, &d->digest))
                 return err_set(e, ERR_STORE, "store '%s': damaged image row", s->path);
         }
     }
     image_index_text(&x, &text);
-    return fs_replace_file(s->dirfd, "index.json", buf_str(&text), text.len, e);
+    return store_replace(s, "index.json", buf_str(&text), text.len, e);
 }

@@ -156,10 +156,16 @@ static bool have_file(Store *s, Err *e)
 
 static bool write_lease(Store *s, const char *line, Err *e)
 {
-    ssize_t n = (ssize_t)strlen(line);
-    if (pwrite(s->leasefd, line, (size_t)n, s->lease_end) != n)
-        return err_errno(e, ERR_STORE, "write a lease in store '%s'", s->path);
-    s->lease_end += n;
+    size_t n = strlen(line), done = 0;
+    while (done < n) { /* a full disk takes the half of it first, and says why after */
+        ssize_t w = pwrite(s->leasefd, line + done, n - done, s->lease_end + (off_t)done);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w < 0)
+            return err_errno(e, ERR_STORE, "write a lease in store '%s'", s->path);
+        done += (size_t)w;
+    }
+    s->lease_end += (off_t)n;
     return true;
 }
 
@@ -235,6 +241,8 @@ bool store_use(Store *s, const char *path, const char *what, Err *e)
         return false;
     if (!s->looks && !durable_note(s, name, e))
         return false;
+    if (!s->looks) /* see durable.c; what is not there yet gets its time when it is made */
+        (void)utimensat(s->dirfd, path, NULL, AT_SYMLINK_NOFOLLOW);
     pthread_mutex_lock(&s->lock);
     Use *u = use_of(s, name);
     u->in_place = true;

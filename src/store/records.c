@@ -34,30 +34,30 @@ bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret, s
     return true;
 }
 
-static bool part_exists(Store *s, SnapshotId id)
+static bool part_exists(Store *s, SnapshotId id, bool *ret, Err *e)
 {
     char path[STORE_TMP_MAX];
-    Err ignored = ERR_INIT;
     bool gone;
     store_snapshot_path(id, path);
-    return lease_snapshot(s, id, false, &gone, &ignored) && !gone &&
-           faccessat(s->dirfd, path, F_OK, 0) == 0;
+    if (!lease_snapshot(s, id, false, &gone, e))
+        return false;
+    *ret = !gone && faccessat(s->dirfd, path, F_OK, 0) == 0;
+    return true;
 }
 
-bool store_snapshot_exists(Store *s, SnapshotId id)
+bool store_snapshot_exists(Store *s, SnapshotId id, bool *ret, Err *e)
 {
     scoped(arena) Arena a = {0};
     SnapshotId *parts;
     size_t n;
-    Err ignored = ERR_INIT;
-    if (!id)
-        return true;
-    if (!store_snapshot_parts(s, &a, id, &parts, &n, &ignored))
+    *ret = true;
+    if (!store_snapshot_parts(s, &a, id, &parts, &n, e))
         return false;
     /* From the top: what stands on others goes before they do. */
-    while (n > 0 && part_exists(s, parts[n - 1]))
-        n--;
-    return n == 0;
+    for (; *ret && n > 0; n--)
+        if (!part_exists(s, parts[n - 1], ret, e))
+            return false;
+    return true;
 }
 
 static bool snapshot_row(Store *s, SnapshotId *ret, Err *e)
@@ -142,7 +142,9 @@ bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret
         id = row ? (SnapshotId)db_int(&q, 0) : 0;
     }
     /* A directory that somebody removed is as good as never unpacked. */
-    *ret_found = row && store_snapshot_exists(s, id);
+    *ret_found = row;
+    if (row && !store_snapshot_exists(s, id, ret_found, e))
+        return false;
     if (*ret_found)
         *ret = id;
     return true;
@@ -175,7 +177,8 @@ bool store_record_get(Store *s, const Digest *key, StoreRecord *ret, bool *ret_f
             row = db_digest(&q, 0, &r.result);
         }
     }
-    row = row && store_snapshot_exists(s, r.snapshot);
+    if (row && !store_snapshot_exists(s, r.snapshot, &row, e))
+        return false;
     if (row && !r.snapshot)
         note_use(s, 'r', key);
     *ret_found = row;
@@ -275,7 +278,9 @@ bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *
         row = row && db_digest(&q, 0, &blob);
         size = row ? (uint64_t)db_int(&q, 1) : 0;
     }
-    *ret_found = row && store_has_blob(s, &blob);
+    *ret_found = row;
+    if (row && !store_has_blob(s, &blob, ret_found, e))
+        return false;
     if (*ret_found) {
         *ret = blob;
         *ret_size = size;

@@ -48,22 +48,67 @@ static bool check_fs(Store *s, Err *e)
     return true;
 }
 
+/*
+ * Records name build arguments, and layers hold files that were private: nobody else reads here,
+ * also where the directory was there before, with nothing in it. A store that is there keeps the
+ * mode its owner gave it.
+ */
+static bool close_to_others(Store *s, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    StrList names;
+    struct stat st;
+    if (!fs_list(&a, s->dirfd, &names, e))
+        return false;
+    if (fstat(s->dirfd, &st) < 0)
+        return err_errno(e, ERR_STORE, "stat '%s'", s->path);
+    for (size_t i = 0; i < names.n; i++)
+        if (strcmp(names.v[i], "lost+found") != 0)
+            return true;
+    return fchmod(s->dirfd, st.st_mode & 0700) == 0 || errno == EPERM ||
+           err_errno(e, ERR_STORE, "change mode of '%s'", s->path);
+}
+
+bool store_replace(Store *s, const char *name, const char *bytes, size_t n, Err *e)
+{
+    char tmp[STORE_TMP_MAX];
+    /* The sweep knows by the number when nobody will rename it any more. */
+    (void)snprintf(tmp, sizeof tmp, "tmp/.new-%d-%s", (int)getpid(), name);
+    if (!fs_write_file(s->dirfd, tmp, bytes, n, e)) {
+        (void)unlinkat(s->dirfd, tmp, 0);
+        return err_wrap(e, "store '%s'", s->path);
+    }
+    if (renameat(s->dirfd, tmp, s->dirfd, name) == 0)
+        return true;
+    err_errno(e, ERR_STORE, "rename to '%s/%s'", s->path, name);
+    (void)unlinkat(s->dirfd, tmp, 0);
+    return false;
+}
+
+static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
+
+bool store_layout_anew(Store *s, Err *e)
+{
+    return store_publish(s, e) && store_replace(s, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e);
+}
+
 static bool make_tree(Store *s, Err *e)
 {
     /* Snapshots hold other systems' setuid programs: nobody else walks in there. */
     static const char *const DIRS[] = {"blobs", "blobs/sha256", "snapshots", "tmp", "logs"};
-    static const char LAYOUT[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
     static const char INDEX[] =
         "{\"manifests\":[],\"mediaType\":\"" MT_OCI_INDEX "\",\"schemaVersion\":2}";
     if (faccessat(s->dirfd, "oci-layout", F_OK, 0) == 0 && faccessat(s->dirfd, "tmp", F_OK, 0) == 0)
         return true;
+    if (!close_to_others(s, e))
+        return false;
     for (size_t i = 0; i < NELEM(DIRS); i++)
         if (mkdirat(s->dirfd, DIRS[i], i < 2 ? 0755 : 0700) < 0 && errno != EEXIST)
             return err_errno(e, ERR_STORE, "create '%s/%s'", s->path, DIRS[i]);
     if (faccessat(s->dirfd, "index.json", F_OK, 0) < 0 &&
-        !fs_replace_file(s->dirfd, "index.json", INDEX, sizeof INDEX - 1, e))
+        !store_replace(s, "index.json", INDEX, sizeof INDEX - 1, e))
         return false;
-    return fs_replace_file(s->dirfd, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e);
+    return store_replace(s, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e);
 }
 
 bool store_open(const char *path, const char *owners, Store **ret, Err *e)
@@ -73,13 +118,8 @@ bool store_open(const char *path, const char *owners, Store **ret, Err *e)
         die_nomem();
     s->dirfd = s->lockfd = s->leasefd = -1;
     pthread_mutex_init(&s->lock, NULL);
-    bool fresh = access(path, F_OK) < 0;
     if (!fs_mkdirs(AT_FDCWD, path, e) || !fs_open_dir(AT_FDCWD, path, &s->dirfd, e))
         return err_wrap(e, "store");
-    /* Records name build arguments, and layers hold files that were private: nobody else reads
-     * here. */
-    if (fresh && fchmod(s->dirfd, 0700) < 0)
-        return err_errno(e, ERR_STORE, "change mode of '%s'", path);
     if (!check_fs(s, e) || !make_tree(s, e) || !db_open(s, owners, e) || !durable_recover(s, e))
         return false;
     *ret = s;
@@ -125,13 +165,15 @@ static void blob_path(const Digest *d, char out[static 96])
     (void)snprintf(out, 96, "blobs/sha256/%s", hex);
 }
 
-bool store_has_blob(Store *s, const Digest *d)
+bool store_has_blob(Store *s, const Digest *d, bool *ret, Err *e)
 {
     char path[96];
-    Err ignored = ERR_INIT;
     bool gone;
     blob_path(d, path);
-    return lease_blob(s, d, &gone, &ignored) && !gone && faccessat(s->dirfd, path, R_OK, 0) == 0;
+    if (!lease_blob(s, d, &gone, e))
+        return false;
+    *ret = !gone && faccessat(s->dirfd, path, R_OK, 0) == 0;
+    return true;
 }
 
 bool store_open_blob(const Store *s, const Digest *d, int *ret_fd, uint64_t *ret_size, Err *e)
@@ -259,8 +301,11 @@ void blob_abort(BlobWriter *w)
 bool store_put_blob(Store *s, const void *bytes, size_t n, Digest *ret, Err *e)
 {
     BlobWriter w;
+    bool have;
     digest_of(bytes, n, ret);
-    if (store_has_blob(s, ret))
+    if (!store_has_blob(s, ret, &have, e))
+        return false;
+    if (have)
         return true;
     if (!blob_begin(s, &w, e))
         return false;

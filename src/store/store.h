@@ -80,8 +80,9 @@ typedef struct BlobWriter {
     uint64_t size;
 } BlobWriter;
 
-/* store_has_blob - whether it is there; then it stays until this process ends. */
-bool store_has_blob(Store *s, const Digest *d);
+/* store_has_blob - whether it is there; then it stays until this process ends. Fails with ERR_STORE
+ * when nobody can promise that. */
+NODISCARD bool store_has_blob(Store *s, const Digest *d, bool *ret, Err *e);
 /*
  * store_open_blob - open a stored blob for reading; the caller closes it.
  * Fails with ERR_STORE when it is absent. Source: OCI image-layout 1.1, "Blobs".
@@ -123,8 +124,8 @@ NODISCARD bool store_snapshot_add_over(Store *s, const char *tmp, const Snapshot
 NODISCARD bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret,
                                     size_t *ret_n, Err *e);
 /* store_snapshot_exists - whether its directories are there; then they stay until this process
- * ends. */
-bool store_snapshot_exists(Store *s, SnapshotId id);
+ * ends. Fails with ERR_STORE when nobody can promise that. */
+NODISCARD bool store_snapshot_exists(Store *s, SnapshotId id, bool *ret, Err *e);
 
 /* The snapshot that holds an unpacked layer. */
 NODISCARD bool store_layer_get(Store *s, const Digest *diff_id, SnapshotId *ret, bool *ret_found,
@@ -221,6 +222,12 @@ NODISCARD bool store_tag(Store *s, const char *name, const Digest *id, Err *e);
 NODISCARD bool store_find(Store *s, Arena *a, const char *name, Digest *ret, bool *ret_found,
                           Err *e);
 
+/*
+ * Of an image for several platforms the name alone means this machine's; the others are tagged
+ * NAME#PLATFORM, which nobody can type as a name of an image.
+ */
+enum { STORE_PLATFORM_MARK = '#' };
+
 typedef struct StoreTag {
     const char *name; /* NULL: an image without a tag */
     Digest id;
@@ -232,7 +239,16 @@ typedef struct StoreTag {
 /* store_list - all tags with their images, newest first, then untagged images. */
 NODISCARD bool store_list(Store *s, Arena *a, StoreTag **ret, size_t *ret_n, Err *e);
 
-/* A packed form of a layer. */
+/* store_form - a form of a layer at another level than the format's own: see layer/layer.h. */
+static inline Compression store_form(Compression how, int level)
+{
+    return level ? (Compression)((int)how + 16 * (level + 2)) : how;
+}
+/* store_others - the tags NAME#PLATFORM beside a name, sorted; of a StoreTag, name and id. */
+NODISCARD bool store_others(Store *s, Arena *a, const char *name, StoreTag **ret, size_t *ret_n,
+                            Err *e);
+
+/* A packed form of a layer; `how` may be a store_form(). */
 NODISCARD bool store_packed_get(Store *s, const Digest *diff_id, Compression how, Digest *ret,
                                 uint64_t *ret_size, bool *ret_found, Err *e);
 NODISCARD bool store_packed_put(Store *s, const Digest *diff_id, Compression how,

@@ -2,7 +2,8 @@
  * tree/view.c - one file tree seen through a stack of directories.
  *
  * Every system call gets a path without links relative to one of the directories, because lookup
- * resolves links itself, component by component; so nothing outside can be reached by name.
+ * resolves links itself, component by component. Somebody may put a link into a context meanwhile,
+ * so whatever is read is opened without following any: nothing outside can be reached by name.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +33,12 @@ bool overlay_opaque(int dirfd, const char *path)
         if (fgetxattr(fd, NAMES[i], &v, 1) == 1 && v == 'y')
             return true;
     return false;
+}
+
+/* Open what lookup found; a link that has come in the way since is ELOOP. */
+static int open_in(int dirfd, const char *path, int flags)
+{
+    return fs_open_beneath(dirfd, path[0] ? path : ".", flags, 0);
 }
 
 /* The directories of the stack that contribute to one merged directory, top first. */
@@ -272,8 +279,7 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
     if (!levels_of(v, dir->path, &levels, e))
         return false;
     for (size_t i = 0; i < levels.n; i++) {
-        int fd = openat(v->dirfds[levels.v[i]], dir->path[0] ? dir->path : ".",
-                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int fd = open_in(v->dirfds[levels.v[i]], dir->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
         DIR *d = fd < 0 ? NULL : fdopendir(fd);
         if (!d) {
             err_errno(e, ERR_STORE, "read directory '%s'", dir->path);
@@ -311,8 +317,7 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
 int view_open(const View *v, const ViewNode *file)
 {
     /* O_NONBLOCK: a FIFO that came in the file's place must not hold the build up. */
-    return openat(v->dirfds[file->layer], file->path,
-                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    return open_in(v->dirfds[file->layer], file->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 }
 
 bool xattr_kept(const char *name)
@@ -331,7 +336,7 @@ static int by_xattr(const void *a, const void *b)
 bool tree_xattrs(int dirfd, const char *path, Arena *a, TreeEntry *t, Err *e)
 {
     /* An O_PATH descriptor needs no read permission; its /proc name reaches the file itself. */
-    scoped(fd) int fd = openat(dirfd, path[0] ? path : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    scoped(fd) int fd = open_in(dirfd, path, O_PATH | O_NOFOLLOW);
     char proc[32], names[16 << 10];
     if (fd < 0)
         return err_errno(e, ERR_STORE, "open '%s'", path);
@@ -377,7 +382,8 @@ bool view_entry(const View *v, Arena *a, const ViewNode *node, TreeEntry *ret, E
     }
     if (t.type == TREE_SYMLINK) {
         char target[TREE_PATH_MAX];
-        ssize_t n = readlinkat(v->dirfds[node->layer], node->path, target, sizeof target - 1);
+        scoped(fd) int fd = open_in(v->dirfds[node->layer], node->path, O_PATH | O_NOFOLLOW);
+        ssize_t n = fd < 0 ? -1 : readlinkat(fd, "", target, sizeof target - 1);
         if (n < 0)
             return err_errno(e, ERR_STORE, "read link '%s'", node->path);
         t.link = arena_strndup(a, target, (size_t)n);

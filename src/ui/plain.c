@@ -181,7 +181,8 @@ static void step_wait(const Event *ev, Buf *b)
 {
     buf_printf(b, "[%s] ", ev->stage);
     view_put_title(b, ev->title);
-    buf_printf(b, ": %s\n", ev->text);
+    buf_puts(b, ": ");
+    view_put_text(b, ev->text);
 }
 
 static void step_done(Plain *p, const Event *ev)
@@ -215,7 +216,9 @@ static void plain_event(View *v, const Event *ev)
     scoped(buf) Buf b = BUF_INIT;
     switch (ev->kind) {
     case EV_BUILD_START:
-        buf_printf(&b, "building %s: %u steps\n", ev->text, ev->n);
+        buf_puts(&b, "building ");
+        buf_add_clean(&b, ev->text, strlen(ev->text));
+        buf_printf(&b, ": %u steps\n", ev->n);
         break;
     case EV_STEP_START:
         step_start(p, ev);
@@ -232,7 +235,7 @@ static void plain_event(View *v, const Event *ev)
         break;
     case EV_NOTE:
     case EV_RESULT:
-        buf_printf(&b, "%s\n", ev->text);
+        view_put_text(&b, ev->text);
         break;
     case EV_WARNING:
         view_put_warning(&b, &p->opts->colors, ev->text);

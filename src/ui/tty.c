@@ -413,14 +413,14 @@ static void take(Tty *t, const Event *ev)
         task_end(t, ev->step, ev->text);
         break;
     case EV_NOTE:
-        buf_printf(&t->above, "%s\n", ev->text);
+        view_put_text(&t->above, ev->text);
         break;
     case EV_WARNING:
         t->nwarning++;
         view_put_warning(&t->warnings, &t->opts->colors, ev->text);
         break;
     case EV_RESULT:
-        buf_printf(&t->result, "%s\n", ev->text);
+        view_put_text(&t->result, ev->text);
         break;
     case EV_PAUSE:
         t->paused = true;

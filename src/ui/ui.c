@@ -108,6 +108,12 @@ void view_put_title(Buf *b, const char *title)
         buf_puts(b, "...");
 }
 
+void view_put_text(Buf *b, const char *text)
+{
+    buf_add_clean_lines(b, text, strlen(text));
+    buf_putc(b, '\n');
+}
+
 /* Text in a colour, which may be "". */
 static void put_in(Buf *b, const char *color, const char *text)
 {
@@ -141,7 +147,8 @@ void view_put_done(Buf *b, const UiColors *c, const Event *ev)
 void view_put_warning(Buf *b, const UiColors *c, const char *text)
 {
     put_in(b, c->warning, "warning:");
-    buf_printf(b, " %s\n", text);
+    buf_putc(b, ' ');
+    view_put_text(b, text);
 }
 
 Str line_tail(const char *p, size_t n)

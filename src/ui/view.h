@@ -30,6 +30,8 @@ void view_write(int fd, Buf *b);
 enum { TITLE_MAX = 100 };
 /* view_put_title - the beginning of an instruction, on one line and without control bytes. */
 void view_put_title(Buf *b, const char *title);
+/* view_put_text - whole lines, without what would steer the terminal; ends with a newline. */
+void view_put_text(Buf *b, const char *text);
 /* view_put_how - the word in its colour. */
 void view_put_how(Buf *b, const UiColors *c, StepHow how);
 /* view_put_done - the line of a step that is over. */

@@ -242,6 +242,16 @@ class Lighter:
                 bad.append(blob.name)
         return bad
 
+    def writers_out(self):
+        """Processes on this store: when no command runs, those left behind to write it out."""
+        found, mark = [], f"LIGHTER_STORE={self.store}".encode()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if (os.readlink(f"/proc/{pid}/exe") == self.binary and
+                        mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")):
+                    found.append(int(pid))
+        return found
+
     def leftovers(self):
         """What lies under the store's tmp/."""
         tmp = self.store / "tmp"

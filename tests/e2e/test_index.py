@@ -227,8 +227,10 @@ def test_a_context_that_is_another_directory_under_the_same_name_is_another(root
 
 # ---- an index that is no index -------------------------------------------------------------------
 
-def index_of(lighter):
-    paths = list((lighter.store / "index").iterdir())
+def index_of(lighter, what="the context"):
+    """The one file in which is kept what was seen of the context, or what a copy wrote."""
+    paths = [path for path in (lighter.store / "index").iterdir()
+             if path.read_bytes().startswith(b"lighter index 1") == (what == "the context")]
     assert len(paths) == 1
     return paths[0]
 
@@ -253,12 +255,13 @@ BREAKS = {
 }
 
 
+@pytest.mark.parametrize("what", ["the context", "a copy"])
 @pytest.mark.parametrize("how", BREAKS)
-def test_a_broken_index_is_as_good_as_none(root, how):
+def test_a_broken_index_is_as_good_as_none(root, how, what):
     context = root.context(FILES)
     settle(context)
     first = build(root, context)
-    BREAKS[how](index_of(root))
+    BREAKS[how](index_of(root, what))
     again = build(root, context)
     assert again.id == first.id and not again.ran and not again.warnings
     (context / "a").write_text("eno")
@@ -269,6 +272,7 @@ def test_an_index_that_cannot_be_written_is_told_of_and_hurts_nothing(root):
     context = root.context(FILES)
     build(root, context)
     index_of(root).unlink()
+    index_of(root, "a copy").unlink()
     (root.store / "index").rmdir()
     (root.store / "index").write_text("in the way")
     result = build(root, context)

@@ -50,6 +50,18 @@ FROM busybox
 RUN b() { b | b & }; b; sleep 2
 X
 echo "after=$(ls /proc | grep -c '^[0-9]')"
+section full
+echo 400 >/proc/sys/kernel/pid_max
+build --no-cache <<'X'
+FROM busybox
+RUN b() { b | b & }; b; sleep 2
+X
+echo 32768 >/proc/sys/kernel/pid_max
+echo "after=$(ls /proc | grep -c '^[0-9]')"
+build <<'X'
+FROM busybox
+RUN echo alive=yes
+X
 section key
 build --memory 512m <<'X'
 FROM busybox
@@ -137,6 +149,14 @@ def test_a_fork_bomb_ends_with_its_step(said):
     text = said["bomb"]
     assert "can't fork" in text
     assert int(text.split("after=")[1].split()[0]) < 120
+
+
+def test_a_step_that_takes_every_process_number_ends_with_its_init(said):
+    """Without a limit: what ends it needs no number, and takes all others with it."""
+    text = said["full"]
+    assert "can't fork" in text
+    assert int(text.split("after=")[1].split()[0]) < 120
+    assert "| alive=yes" in text and text.rstrip().endswith("code=0")
 
 
 def test_limits_are_in_no_key(said):

@@ -265,13 +265,61 @@ def test_what_is_no_archive_is_refused(bare, good, data):
     assert_unharmed(bare, good)
 
 
-def test_a_docker_archive_is_refused_with_the_command_that_converts_it(bare):
-    out = io.BytesIO()
+# ---- docker's own archives -----------------------------------------------------------------------
+
+def docker_save(maker, tags=("me/app:1",), link_layers=False):
+    """The image of a Maker as `docker save` wrote it before version 25: manifest.json comes last."""
+    manifest = json.loads(maker.files[maker.path_of("manifest")])
+    config = maker.files["blobs/sha256/" + manifest["config"]["digest"].split(":")[1]]
+    layers = [gzip.decompress(maker.files["blobs/sha256/" + layer["digest"].split(":")[1]])
+              for layer in manifest["layers"]]
+    name = hashlib.sha256(config).hexdigest() + ".json"
+    out, paths = io.BytesIO(), []
     with tarfile.open(fileobj=out, mode="w") as tar:
-        info = tarfile.TarInfo("manifest.json")
-        info.size = 2
-        tar.addfile(info, io.BytesIO(b"[]"))
-    assert "skopeo" in bare("load", input=out.getvalue(), code=2).error
+        def add(path, data, link=None):
+            info = tarfile.TarInfo(path)
+            info.size = 0 if link else len(data)
+            if link:
+                info.type, info.linkname = tarfile.SYMTYPE, link
+            tar.addfile(info, None if link else io.BytesIO(data))
+        for number, layer in enumerate(layers):
+            real = f"{number:064x}"
+            add(f"{real}/VERSION", b"1.0")
+            add(f"{real}/json", b"{}")
+            add(f"{real}/layer.tar", layer)
+            paths.append(f"{real}/layer.tar")
+            if link_layers:  # as docker shares a layer between images
+                add(f"twin{number}/layer.tar", b"", link=f"../{real}/layer.tar")
+                paths[-1] = f"twin{number}/layer.tar"
+        add(name, config)
+        add("manifest.json", json.dumps([{"Config": name, "RepoTags": list(tags),
+                                          "Layers": paths}]).encode())
+        add("repositories", b"{}")
+    return out.getvalue(), "sha256:" + hashlib.sha256(config).hexdigest()
+
+
+@pytest.mark.parametrize("links", [False, True])
+def test_an_archive_of_an_old_docker_save_is_loaded_with_its_id(bare, good, links):
+    archive, image_id = docker_save(good, ("me/app:1", "me/app:2"), links)
+    bare("load", input=archive)
+    assert bare.inspect("me/app:2")["Id"] == bare.inspect("me/app:1")["Id"] == image_id
+    assert bare.run("me/app:1", "/bin/sh", "-c", "echo runs").stdout == "runs\n"
+    assert not bare.damaged_blobs()
+
+
+def test_a_damaged_docker_archive_is_refused_whole(bare, good):
+    archive, _ = docker_save(good)
+    wrong_layer = archive.replace(b"root:x:0:0:root", b"toor:x:0:0:root")
+    assert wrong_layer != archive
+    assert "layer" in bare("load", input=wrong_layer, code=7).error
+    assert "lists no images" in bare("load", input=tar_of(("manifest.json", "file", b"[]")), code=7).error
+    lacks = tar_of(("manifest.json", "file", b'[{"Config": "a.json", "Layers": []}]'))
+    assert "lacks 'a.json'" in bare("load", input=lacks, code=7).error
+    loop = tar_of(("a.json", "sym", "b.json"), ("b.json", "sym", "a.json"),
+                  ("manifest.json", "file", b'[{"Config": "a.json", "Layers": []}]'))
+    assert "lacks 'a.json'" in bare("load", input=loop, code=7).error
+    assert "neither index.json nor manifest.json" in bare("load", input=tar_of(("x", "file", b"")), code=2).error
+    assert bare.images() == []
 
 
 def test_a_directory_that_is_no_layout_is_refused(bare):

@@ -138,22 +138,24 @@ def test_a_user_who_may_not_open_the_device_is_told_so(lighter):
     assert "you may not open /dev/net/tun; as root: chmod 666 /dev/net/tun" in error and "syslog" not in error
 
 
-def helpers(lighter):
-    """Processes of passt for steps that this Lighter runs: children of its processes, so by environment."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as f:
-                ours = str(lighter.store).encode() in f.read()
-            with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
-                if ours and f.read().startswith(("pasta", "passt")):
-                    found.append(pid)
-        except OSError:
-            continue
-    return found
+def status(pid):
+    """The name and the parent of a process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            text = f.read()
+    except OSError:
+        return "", 0
+    return text[text.index("(") + 1:text.rindex(")")], int(text[text.rindex(")") + 1:].split()[1])
 
 
-@pytest.mark.parametrize("lighter", ["root"], indirect=True)  # the environment of passt can be read there only
+def helpers(builder):
+    """Processes of passt whose parent is a helper of this builder's."""
+    found = {pid: status(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
+    return [pid for pid, (name, parent) in found.items()
+            if name.startswith(("pasta", "passt")) and status(parent)[1] == builder]
+
+
+@pytest.mark.parametrize("lighter", ["root"], indirect=True)
 @pytest.mark.parametrize("how", ["ends", "is killed"])
 def test_passt_ends_with_the_step(lighter, how):
     context = lighter.context({"Dockerfile": "FROM busybox\nRUN echo up=1 && sleep 60\n"})
@@ -161,11 +163,12 @@ def test_passt_ends_with_the_step(lighter, how):
     for line in child.stderr:
         if b"| up=1" in line:
             break
-    assert helpers(lighter), "it runs"
+    running = helpers(child.pid)
+    assert running, "it runs"
     child.send_signal(signal.SIGINT if how == "ends" else signal.SIGKILL)
     child.communicate()
     for _ in range(200):
-        if not helpers(lighter):
+        if not any(status(pid)[0].startswith(("pasta", "passt")) for pid in running):
             return
         time.sleep(0.02)
     raise AssertionError("passt lives on")

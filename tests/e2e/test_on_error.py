@@ -42,7 +42,7 @@ def test_a_shell_opens_where_the_step_failed(lighter):
     screen.wait(r"\r\n/work yes before made kept hidden 1234-x\r\n[^\n]*[$#] ")
     screen.type("exit 3\n")
     assert screen.end() == 1, "the build failed, whatever the shell says"
-    assert "Dockerfile:6: RUN" in screen.text.split("exit 3")[1]
+    assert "Dockerfile:6: RUN" in screen.text.rpartition("exit 3")[2]
 
 
 def test_what_the_shell_changes_is_dropped_and_the_next_build_runs_the_step_again(lighter):

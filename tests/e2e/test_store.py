@@ -116,6 +116,7 @@ def test_a_build_of_hits_writes_nothing_to_the_database(lighter):
 def test_prune_drops_what_no_tag_needs_and_says_how_much(lighter):
     first = two_stages(lighter)
     lighter.save("app", lighter.directory() / "app.tar")
+    assert wait_for(lambda: not lighter.writers_out())
     before = disk(lighter)
     dry = lighter("prune", "--dry-run")
     assert disk(lighter) == before

@@ -202,7 +202,7 @@ static void a_tmpfs_has_its_size_and_the_mode_of_what_it_covers(void **state)
         &p,
         "stat -c '%a %u %g' /small /old; head -c 65536 /dev/zero >/small/f && echo full;"
         "(echo >/small/g) 2>/dev/null || echo refused; (echo >/ro/f) 2>/dev/null || echo refused;"
-        "head -c 131072 /dev/zero >/old/f; grep -c ' /small tmpfs rw,nosuid,relatime' "
+        "head -c 131072 /dev/zero >/old/f; grep -c ' /small tmpfs rw,nosuid,nodev,relatime' "
         "/proc/self/mounts",
         "1777 0 0\n710 0 0\nfull\nrefused\nrefused\n1\n");
 }

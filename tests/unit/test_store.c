@@ -38,6 +38,24 @@ static void fixture_init(Fixture *f)
     f->s = open_store(f->path, "root");
 }
 
+static bool has_blob(Store *s, const Digest *d)
+{
+    Err e = ERR_INIT;
+    bool have = false;
+    if (!store_has_blob(s, d, &have, &e))
+        fail_msg("%s", e.msg);
+    return have;
+}
+
+static bool has_snapshot(Store *s, SnapshotId id)
+{
+    Err e = ERR_INIT;
+    bool have = false;
+    if (!store_snapshot_exists(s, id, &have, &e))
+        fail_msg("%s", e.msg);
+    return have;
+}
+
 static Digest digest_text_of(const char *text)
 {
     Digest d;
@@ -189,8 +207,8 @@ static void a_blob_is_found_by_the_digest_of_its_bytes(void **state)
     fixture_init(&f);
     Digest d = put_text(f.s, "hello"), want = digest_text_of("hello"), none = digest_text_of("x");
     assert_true(digest_eq(&d, &want));
-    assert_true(store_has_blob(f.s, &d));
-    assert_false(store_has_blob(f.s, &none));
+    assert_true(has_blob(f.s, &d));
+    assert_false(has_blob(f.s, &none));
     OK(store_read_blob(f.s, &d, &b, &e));
     assert_string_equal(b.ptr, "hello");
     OK(store_open_blob(f.s, &d, &raw, &size, &e));
@@ -226,7 +244,7 @@ static void bytes_of_another_digest_leave_nothing(void **state)
     assert_int_equal(size, 8);
     assert_true(digest_eq(&got, &want));
     blob_abort(&w); /* after a commit it does nothing */
-    assert_true(store_has_blob(f.s, &want));
+    assert_true(has_blob(f.s, &want));
     OK(blob_begin(f.s, &w, &e));
     blob_abort(&w);
     assert_int_equal(count_tmp(f.s), 0);
@@ -365,9 +383,9 @@ static void a_snapshot_gets_a_number_of_its_own(void **state)
     fixture_init(&f);
     SnapshotId one = add_snapshot(f.s), two = add_snapshot(f.s);
     assert_true(one != 0 && two != 0 && one != two);
-    assert_true(store_snapshot_exists(f.s, 0));
-    assert_true(store_snapshot_exists(f.s, two));
-    assert_false(store_snapshot_exists(f.s, two + 1));
+    assert_true(has_snapshot(f.s, 0));
+    assert_true(has_snapshot(f.s, two));
+    assert_false(has_snapshot(f.s, two + 1));
     store_snapshot_path(one, path);
     assert_true(exists(store_dirfd(f.s), path));
     FAILS(store_snapshot_add(f.s, "tmp/none", &id, &e), ERR_STORE, "tmp/none");
@@ -747,7 +765,7 @@ static void processes_that_write_at_once_lose_nothing(void **state)
             bool found;
             Digest d = digest_text_of(arena_printf(&a, "%d %d", who, i));
             OK(store_record_get(s, &d, &r, &found, &e));
-            assert_true(found && store_has_blob(s, &d));
+            assert_true(found && has_blob(s, &d));
             assert_int_equal(r.created, i);
         }
     assert_int_equal(count_names(store_dirfd(s), "snapshots"), NWRITER * NROUND);
@@ -923,7 +941,7 @@ static void what_a_tag_needs_stays_and_an_untagged_image_goes_with_its_step(void
     assert_true(drop_one(f.s, made));
     OK(store_image_get(f.s, &a, &img.id, &got, &found, &e));
     assert_false(found);
-    assert_false(store_has_blob(f.s, &img.id));
+    assert_false(has_blob(f.s, &img.id));
     assert_int_equal(count_findings(f.s, false), 0);
 }
 
@@ -1067,7 +1085,7 @@ static void damage_is_found_and_repaired(void **state)
     assert_int_equal(count_findings(f.s, true), 3);
     assert_int_equal(count_findings(f.s, false), 0);
     assert_false(exists(store_dirfd(f.s), "snapshots/99"));
-    assert_false(store_has_blob(f.s, &blob));
+    assert_false(has_blob(f.s, &blob));
 }
 
 enum { NCOLLECT = 40 };
@@ -1093,7 +1111,7 @@ static int use_a_lot(const char *path, int who)
             return 2;
         for (int k = 0; k < 20; k++) {
             store_snapshot_path(r.snapshot, dir);
-            if (!exists(store_dirfd(s), dir) || !store_has_blob(s, &d))
+            if (!exists(store_dirfd(s), dir) || !has_blob(s, &d))
                 return 3;
             usleep(200);
         }
