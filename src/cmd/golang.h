@@ -9,7 +9,7 @@
 
 /* The options as they are given, a field of the command's own options. */
 typedef struct GoOpts {
-    const char *gateway, *cache;
+    const char *gateway, *parts, *cache;
     bool offline;
 } GoOpts;
 
@@ -18,6 +18,9 @@ typedef struct GoOpts {
     {"go-gateway", 0,                                                                              \
      OPT_STRING,   offsetof(T, go.gateway),                                                        \
      "on|off",     "off: steps fetch Go modules without the module store (default on)"},           \
+        {"go-parts", 0,                                                                            \
+         OPT_STRING, offsetof(T, go.parts),                                                        \
+         "on|off",   "off: `go mod download` unpacks all modules itself (default on)"},            \
         {"go-cache", 0,                                                                            \
          OPT_STRING, offsetof(T, go.cache),                                                        \
          "on|off",   "off: each step compiles Go packages anew, as if alone (default on)"},        \

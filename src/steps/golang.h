@@ -55,6 +55,9 @@ bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);
 
+/* Modules that lie under the root of a `go mod download`. */
+typedef struct GoParts GoParts;
+
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
 
@@ -69,6 +72,7 @@ typedef struct StepGo {
     const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
     bool shared;        /* `cache` is open, and the command has what is in it */
     Gocache cache;
+    GoParts *parts; /* NULL: none */
     StrList lowers; /* directories that lie under its root */
 } StepGo;
 
@@ -86,6 +90,8 @@ NODISCARD bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, St
 /* stepgo_shadow - the part of stepgo_begin() that is about GOCACHE; `dir` is made. */
 NODISCARD bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir,
                              StepGo *g, Err *e);
+/* stepgo_parts - the part that is about what `go mod download` unpacks; `dir` is made. */
+NODISCARD bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e);
 /* stepgo_listening - for SandboxSpec.listening; `arg` is the StepGo. */
 void stepgo_listening(void *arg, int fd);
 /* stepgo_end - the command is over. Fails with ERR_CHECK when a proxy sent wrong bytes. */
@@ -105,6 +111,15 @@ NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, boo
  * Fails with ERR_STORE.
  */
 NODISCARD bool stepgo_collect(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, Err *e);
+/*
+ * stepgo_take_parts - put the modules that a `go mod download` wanted into what it wrote.
+ *
+ *   ret_stale  it did something else than it was thought to do
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool *ret_stale,
+                                 Err *e);
 /* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
 NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,
                             Err *e);

@@ -278,18 +278,21 @@ typedef struct Attempt {
 /* What was lent is taken back, and looked for in what the command wrote. */
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
-    bool stale, tells = false;
+    bool stale, other = false, tells = false;
     if (!stepgo_collect(w, go, t->upper, &stale, e) ||
         !stepgo_clear(w, go_shadow_path(&w->arena, w->env, w->step), t->below, t->upper, e))
         return false;
     if (t->end.code || t->end.cancelled)
         return true;
-    if (!stepgo_tells(w, go, t->upper, &tells, e))
+    if (!stepgo_tells(w, go, t->upper, &tells, e) ||
+        (!tells && !stepgo_take_parts(w, go, t->upper, &other, e)))
         return false;
     if (tells)
         t->again = "it wrote down what lighter lends it for Go modules";
     else if (stale)
         t->again = "it changed headers or libraries of C that Go packages are compiled with";
+    else if (other)
+        t->again = "it changed modules that lighter unpacked for it";
     return true;
 }
 
