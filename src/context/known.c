@@ -73,10 +73,11 @@ static bool scan_of(const Context *c, const char *dir, const TreeFilter *filter,
                          .index = &k->index,
                          .root = index_root(&k->index, name)};
         Scan *scan;
+        uint64_t now = clock_ns();
         if (!scan_new(&spec, &scan, e))
             return false;
         s = ARENA_PUSH(&k->arena, k->scans, k->nscan, k->scan_cap);
-        *s = (KnownScan){.name = name, .scan = scan};
+        *s = (KnownScan){.name = name, .scan = scan, .at_ns = now};
         if (scan_unchanged(scan) && spec.root->has_digest) {
             s->tree = spec.root->digest;
             s->n = spec.root->n;
@@ -242,13 +243,27 @@ void context_learn(const Context *c, const ContextFilter *f, const char *source,
     Known *k = known_of(c);
     pthread_mutex_lock(&k->lock);
     KnownScan *s = find_scan(k, root_name(&a, node.path, f ? &filter : NULL));
-    if (s && !s->has_tree) {
+    if (s && !s->has_tree && !k->forgot) {
         tree_digest(&sel->tree, &s->tree);
         s->n = sel->tree.n;
         s->has_tree = true;
         k->stale = true;
     }
     pthread_mutex_unlock(&k->lock);
+}
+
+bool context_forget(const Context *c, uint64_t before_ns)
+{
+    Known *k = known_of(c);
+    bool early = false;
+    pthread_mutex_lock(&k->lock);
+    for (size_t i = 0; i < k->nscan; i++) {
+        early |= *k->scans[i].name && k->scans[i].at_ns < before_ns;
+        k->scans[i].name = "";
+    }
+    k->forgot = true;
+    pthread_mutex_unlock(&k->lock);
+    return early;
 }
 
 /* ---- keeping ---- */
@@ -264,6 +279,8 @@ static void write_scans(const Known *k, IndexWriter *w)
 {
     for (size_t i = 0; i < k->nscan; i++) {
         const KnownScan *s = &k->scans[i];
+        if (!*s->name)
+            continue;
         IndexRoot root = {.name = index_add_text(w, s->name, strlen(s->name)),
                           .n = (uint32_t)s->n,
                           .has_digest = s->has_tree,

@@ -290,8 +290,9 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
         return false;
     errno = ENOENT;
     scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
+    bool gone = in < 0 && errno == ENOENT;
     if (in < 0)
-        return err_errno(e, ERR_STEP, "open '%s'", t->from);
+        return err_errno(e, ERR_STEP, "open '%s'", t->from) || (gone && err_moved(e, MOVED_GONE));
     scoped(fd) int out =
         openat(u->dirfd, target, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
@@ -299,11 +300,11 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
     bool before = unchanged(in, t), same;
     if (!fs_copy_data(in, out, &size, e) || !has_bytes(out, t, &same, e))
         return err_wrap(e, "copy '%s' into the store '%s'", t->from, store_path(u->store));
-    if (!before || !unchanged(in, t) || size != t->size || !same)
-        return err_set(e, ERR_STEP,
-                       "'%s' changed while it was copied; build again when nobody writes to it",
-                       t->from);
-    return true;
+    if (before && unchanged(in, t) && size == t->size && same)
+        return true;
+    err_set(e, ERR_STEP, "'%s' changed while it was copied; build again when nobody writes to it",
+            t->from);
+    return err_moved(e, MOVED_CHANGED);
 }
 
 bool upper_still(int fd, const TreeEntry *t, Err *e)
@@ -311,9 +312,11 @@ bool upper_still(int fd, const TreeEntry *t, Err *e)
     bool same = unchanged(fd, t);
     if (same && !has_bytes(fd, t, &same, e))
         return false;
-    return same ||
-           err_set(e, ERR_STEP,
-                   "'%s' changed while it was read; build again when nobody writes to it", t->from);
+    if (same)
+        return true;
+    err_set(e, ERR_STEP, "'%s' changed while it was read; build again when nobody writes to it",
+            t->from);
+    return err_moved(e, MOVED_CHANGED);
 }
 
 static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)

@@ -31,8 +31,10 @@ bool copy_key(StepWork *w, bool *ret_known, Err *e)
     const PlanCopy *c = &w->step->u.copy;
     KeyBuilder *k = &w->key_parts;
     *ret_known = true;
-    if (!w->sources)
+    if (!w->sources) {
         w->sources = NEW_N(&w->arena, StepSource, c->nsource);
+        w->seen_ns = clock_ns();
+    }
     for (size_t i = 0; i < c->nsource && *ret_known; i++)
         if (!source_name(w, &c->sources[i], &w->sources[i], ret_known, e))
             return false;

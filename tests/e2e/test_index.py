@@ -245,6 +245,31 @@ def test_a_context_on_a_disk_image_is_read_for_the_next_image_has_its_times(root
     assert found == [b"one", b"two"]
 
 
+def test_directories_that_come_and_go_while_the_context_is_read_stop_nothing(root):
+    context = root.context({f"d{i}/f": str(i) for i in range(200)})
+    stop = threading.Event()
+
+    def come_and_go(name):
+        while not stop.is_set():
+            (context / name / "x/y").mkdir(parents=True)
+            (context / name / "x/link").symlink_to("f")
+            shutil.rmtree(context / name)
+
+    threads = [threading.Thread(target=come_and_go, args=(f"tmp{i}",)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        results = [build(root, context, ALL, "-t", "x") for _ in range(30)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert all(r.code == 0 for r in results)
+    last = build(root, context, ALL, "-t", "x")
+    assert {p.split("/")[1] for p in root.image("x").rootfs() if "/" in p} == {f"d{i}" for i in range(200)}
+    assert last.id == build(fresh(root), context).id
+
+
 # ---- what is written while it is read ------------------------------------------------------------
 
 @contextlib.contextmanager
