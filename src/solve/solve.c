@@ -81,10 +81,10 @@ static bool runs_anyway(const Solver *s, size_t i)
 {
     const PlanStep *p = step_at(s, i);
     const StrList *l = &s->env->no_cache;
-    size_t n = strcspn(p->stage, " ");
+    Str stage = plan_stage_name(p);
     bool named = s->flags & SOLVE_NO_CACHE;
     for (size_t k = 0; k < l->n && !named; k++)
-        named = strlen(l->v[k]) == n && !strncasecmp(l->v[k], p->stage, n);
+        named = strlen(l->v[k]) == stage.len && !strncasecmp(l->v[k], stage.ptr, stage.len);
     return named;
 }
 

@@ -6,7 +6,8 @@
  * docs/cache-keys.md.
  *
  * Used by: solve, export.
- * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod,
+ * gocache.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -58,6 +59,9 @@ typedef struct StepsEnv {
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     Gomod *gomod;         /* modules for steps that run Go; NULL: they see to themselves */
+    const char *go_scope; /* whose compiled Go packages steps share; NULL: a step has its own */
+    bool go_parts;        /* what `go mod download` unpacks is lent, too */
+    bool go_fresh;        /* no step gets what others compiled, and none leaves it */
     SandboxHost host;
     CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
     bool fast_owners;   /* see SandboxSpec */
