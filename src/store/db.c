@@ -246,11 +246,11 @@ void db_close(Store *s)
     sqlite3_close(s->db);
 }
 
-bool db_connect(Store *s, Err *e)
+static bool connect_as(Store *s, int flags, Err *e)
 {
     scoped(buf) Buf path = BUF_INIT;
     buf_printf(&path, "%s/meta.db", s->path);
-    if (sqlite3_open(path.ptr, &s->db) != SQLITE_OK)
+    if (sqlite3_open_v2(path.ptr, &s->db, flags, NULL) != SQLITE_OK)
         return db_err(s, e, "open");
     sqlite3_busy_timeout(s->db, BUSY_MS);
     /*
@@ -262,10 +262,15 @@ bool db_connect(Store *s, Err *e)
     return exec(s, "PRAGMA synchronous=NORMAL", e);
 }
 
+bool db_connect(Store *s, Err *e)
+{
+    return connect_as(s, SQLITE_OPEN_READWRITE, e);
+}
+
 bool db_open(Store *s, const char *owners, Err *e)
 {
     int version;
-    if (!db_connect(s, e))
+    if (!connect_as(s, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, e))
         return false;
     if (!read_version(s, &version, e))
         return false;

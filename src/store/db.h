@@ -56,7 +56,7 @@ NODISCARD bool store_own(Store *s, Err *e);
 void tmp_done(Store *s);
 
 NODISCARD bool db_open(Store *s, const char *owners, Err *e);
-/* db_connect - the same where it is known that the database is there and ours. */
+/* db_connect - the same for a database that was open before; when it is gone, none is made. */
 NODISCARD bool db_connect(Store *s, Err *e);
 void db_close(Store *s);
 

@@ -283,8 +283,10 @@ static void write_out(Store *parent)
     Note *v = NULL;
     size_t n = 0;
     pthread_mutex_init(&s.lock, NULL);
-    if (!db_connect(&s, &ignored))
+    if (!db_connect(&s, &ignored)) { /* the store may be gone meanwhile */
+        db_close(&s);
         return;
+    }
     bool ok = read_notes(&s, &a, &v, &n, &ignored) && syncfs(s.dirfd) == 0;
     if (ok)
         (void)strike_all(&s, v, n, &ignored);

@@ -55,9 +55,13 @@ static inline Scratch scratch_new(void)
 
 static inline void scoped_scratch_done(Scratch *s)
 {
-    Err e = ERR_INIT;
     close(s->fd);
-    (void)fs_remove_tree(AT_FDCWD, s->path, &e); /* a failed test may leave anything here */
+    for (int i = 0; i < 200; i++) { /* what brings a store's files to the disk may be at work */
+        Err e = ERR_INIT;
+        if (fs_remove_tree(AT_FDCWD, s->path, &e))
+            break;
+        (void)usleep(10000);
+    }
 }
 
 static inline void put(int dirfd, const char *path, const char *text)
