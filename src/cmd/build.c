@@ -313,6 +313,7 @@ static bool prepare(Build *b, const StrList *operands)
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
     read_no_cache(b);
+    go_scope(&b->opts->go, b->arena, &b->env);
     event_span(&b->env.sink, 0, "resolve and plan", at);
     return true;
 }

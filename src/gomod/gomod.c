@@ -36,7 +36,7 @@ void gomod_stop(Gomod *g)
     pthread_mutex_unlock(&g->lock);
     if (running && !cancelled)
         cancel_raise();
-    gomod_wait(g);
+    prefetch_join(g);
     if (running && !cancelled)
         cancel_clear();
 }

@@ -60,8 +60,15 @@ void gomod_learn(Gomod *g, const char *name, Str gosum, Str gomod);
  */
 enum { GOMOD_WIDTH = 32 };
 void gomod_prefetch(Gomod *g, const GoSettings *settings);
-/* gomod_wait - until prefetching is over. */
-void gomod_wait(Gomod *g);
+/* gomod_want_trees - prefetching also unpacks; before gomod_prefetch(). */
+void gomod_want_trees(Gomod *g);
+/* gomod_settle - wait until prefetching is over. Any thread. */
+void gomod_settle(Gomod *g);
+/*
+ * gomod_wanted - the modules whose zips were learned and are wanted, and their h1: number `i`, from
+ * 0. False: there are no more. The texts live as long as `g`.
+ */
+bool gomod_wanted(Gomod *g, size_t i, GoModule *ret, const char **ret_h1);
 
 /*
  * gomod_check_offline - whether the store has what was learned. Fails with ERR_NETWORK, naming what

@@ -17,10 +17,9 @@ typedef struct Sum {
     struct Sum *next;
 } Sum;
 
-/* Something that is being fetched, or was. */
+/* Something that is being fetched; of the thread that fetches it. */
 typedef struct Flight {
     const char *key;
-    bool landed;
     struct Flight *next;
 } Flight;
 
@@ -85,10 +84,15 @@ struct Gomod {
     Database *databases;
     Arena sumdb_arena;
     Prefetch pre;
-    bool stopping;
+    bool stopping, trees;
     Digest learned; /* of all go.sum lines, order aside */
     bool complete;  /* everything wanted is in the store */
 };
+
+/* ---- prefetch.c ---- */
+
+/* prefetch_join - until its threads have ended; once. */
+void prefetch_join(Gomod *g);
 
 /* ---- keep.c: the store's files ---- */
 

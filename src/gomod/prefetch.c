@@ -87,6 +87,14 @@ static const char *request_path(Arena *a, const Wanted *w)
 
 /* ---- fetching ---- */
 
+static bool has_tree(Gomod *g, const char *h1)
+{
+    char dir[KEEP_PATH], path[KEEP_PATH + 8];
+    keep_dir(h1, dir);
+    (void)snprintf(path, sizeof path, "%s/tree", dir);
+    return faccessat(store_dirfd(g->store), path, F_OK, 0) == 0;
+}
+
 static bool is_here(Gomod *g, const Wanted *w, const GoProxyList *l, const char *path)
 {
     scoped(arena) Arena a = {0};
@@ -94,7 +102,8 @@ static bool is_here(Gomod *g, const Wanted *w, const GoProxyList *l, const char 
     if (w->kind == GO_REQUEST_INFO)
         return l->n && faccessat(store_dirfd(g->store), keep_info_path(&a, l->v[0].url, path), F_OK,
                                  0) == 0;
-    return h1 && (w->kind == GO_REQUEST_ZIP ? keep_has_zip(g, h1) : keep_has_mod(g, h1));
+    return h1 && (w->kind == GO_REQUEST_ZIP ? keep_has_zip(g, h1) && (!g->trees || has_tree(g, h1))
+                                            : keep_has_mod(g, h1));
 }
 
 /* As go goes through the list; what only go itself can ask is left to it. */
@@ -137,15 +146,29 @@ static const Wanted *next_wanted(Gomod *g)
     return w;
 }
 
+/* What cannot be unpacked is left to go, which says why. */
+static void unpack_wanted(Gomod *g, const Wanted *w)
+{
+    scoped(arena) Arena a = {0};
+    const char *h1 = sums_get(g, &w->mod, false), *tree;
+    Err ignored = ERR_INIT;
+    if (h1 && keep_has_zip(g, h1))
+        (void)!gomod_tree(g, &a, &w->mod, h1, &tree, &ignored);
+}
+
 static void *prefetch_main(void *arg)
 {
     Gomod *g = arg;
     bool missed = false;
-    for (const Wanted *w; (w = next_wanted(g));)
+    for (const Wanted *w; (w = next_wanted(g));) {
         missed = !fetch_wanted(g, w) || missed;
+        if (g->trees && w->kind == GO_REQUEST_ZIP)
+            unpack_wanted(g, w);
+    }
     pthread_mutex_lock(&g->lock);
     g->pre.incomplete = g->pre.incomplete || missed;
     bool complete = --g->pre.running == 0 && !g->pre.incomplete && g->pre.next == g->nwanted;
+    pthread_cond_broadcast(&g->landed);
     pthread_mutex_unlock(&g->lock);
     if (complete)
         view_complete(g);
@@ -186,7 +209,34 @@ void gomod_prefetch(Gomod *g, const GoSettings *settings)
     pthread_mutex_unlock(&g->lock);
 }
 
-void gomod_wait(Gomod *g)
+void gomod_want_trees(Gomod *g)
+{
+    g->trees = true;
+}
+
+void gomod_settle(Gomod *g)
+{
+    pthread_mutex_lock(&g->lock);
+    while (g->pre.running)
+        pthread_cond_wait(&g->landed, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
+
+bool gomod_wanted(Gomod *g, size_t i, GoModule *ret, const char **ret_h1)
+{
+    for (size_t k = 0; k < g->nwanted; k++) {
+        const Wanted *w = &g->wanted[k];
+        const char *h1 = w->kind == GO_REQUEST_ZIP ? sums_get(g, &w->mod, false) : NULL;
+        if (!h1 || i--)
+            continue;
+        *ret = w->mod;
+        *ret_h1 = h1;
+        return true;
+    }
+    return false;
+}
+
+void prefetch_join(Gomod *g)
 {
     for (size_t i = 0; i < g->pre.nthread; i++)
         pthread_join(g->pre.threads[i], NULL);

@@ -249,6 +249,7 @@ static const struct {
               {"shm", "--shm-size"},
               {"owners", "--owners"},
               {"script", "the here-document"},
+              {"gocache", "GOCACHE outside of the layer"},
               {"platform", "the platform"},
               {"dest", "the destination"},
               {"chown", "--chown"},

@@ -132,6 +132,14 @@ static const PlanRun *first_go(const Plan *p)
     return NULL;
 }
 
+static bool has_download(const StepsEnv *env)
+{
+    for (size_t i = 0; env->go_parts && i < env->plan->nstep; i++)
+        if (env->plan->steps[i].kind == STEP_RUN && go_is_download(&env->plan->steps[i].u.run))
+            return true;
+    return false;
+}
+
 bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
 {
     const PlanRun *r = env->gomod ? first_go(env->plan) : NULL;
@@ -157,6 +165,8 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
     }
     GoSettings *settings = NEW(a, GoSettings);
     go_settings(a, &all, &NONE, &NONE, settings);
+    if (has_download(env))
+        gomod_want_trees(env->gomod);
     gomod_prefetch(env->gomod, settings);
     return gomod_check_offline(env->gomod, e);
 }

@@ -43,38 +43,41 @@ static bool open_gateway(StepWork *w, StepGo *g, Err *e)
     return gomod_step_listen(g->mod, -1, e);
 }
 
-bool stepgo_begin(StepWork *w, const Stack *below, StrList *env, StepGo *ret, Err *e)
+static bool begin_modules(StepWork *w, StepGo *g, StrList *env, Err *e)
 {
-    scoped(stack_view) StackView sv = {0};
-    StepGo g = {.port = 0};
-    *ret = g;
-    if (!w->env->gomod)
+    if (!w->env->gomod || wants_none(w, &g->root))
         return true;
-    if (!stack_view(w->env->store, below, -1, &sv, e) || !go_look(w, &sv.view, env, &g.root, e))
-        return false;
-    if (wants_none(w, &g.root)) {
-        *ret = g;
-        return true;
-    }
-    bool alone = g.root.netrc || w->step->u.run.network == PLAN_NET_NONE;
+    bool alone = g->root.netrc || w->step->u.run.network == PLAN_NET_NONE;
     GoSettings *settings = NEW(&w->arena, GoSettings);
-    *settings = g.root.settings;
-    if (!gomod_step_new(w->env->gomod, settings, alone, &g.mod, e))
+    *settings = g->root.settings;
+    if (!gomod_step_new(w->env->gomod, settings, alone, &g->mod, e))
         return false;
-    *ret = g;
-    if (!g.mod)
+    if (!g->mod)
         return true;
-    const char *dir = gomod_step_dir(g.mod), *at = NULL;
+    const char *dir = gomod_step_dir(g->mod), *at = NULL;
     if (dir && w->env->host.mode != MODE_CHROOT) {
-        at = arena_printf(&w->arena, "/dev/lighter-%s", gomod_step_word(g.mod));
-        g.mounts[g.nmount++] =
+        at = arena_printf(&w->arena, "/dev/lighter-%s", gomod_step_word(g->mod));
+        g->mounts[g->nmount++] =
             (SandboxMount){.kind = SANDBOX_BIND, .target = at, .readonly = true, .source = dir};
     }
-    bool ok = open_gateway(w, &g, e);
-    g.proxy = gomod_step_proxy(g.mod, &w->arena, at, g.port);
-    env_set(&w->arena, env, "GOPROXY", g.proxy);
-    *ret = g;
+    bool ok = open_gateway(w, g, e);
+    g->proxy = gomod_step_proxy(g->mod, &w->arena, at, g->port);
+    env_set(&w->arena, env, "GOPROXY", g->proxy);
     return ok;
+}
+
+bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env, StepGo *ret,
+                  Err *e)
+{
+    scoped(stack_view) StackView sv = {0};
+    *ret = (StepGo){.port = 0};
+    if (!w->env->gomod && !w->env->go_scope)
+        return true;
+    return stack_view(w->env->store, below, -1, &sv, e) &&
+           go_look(w, &sv.view, env, &ret->root, e) &&
+           stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
+           begin_modules(w, ret, env, e) &&
+           stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
 }
 
 void stepgo_listening(void *arg, int fd)

@@ -2,11 +2,13 @@
  * steps/golang.h - what a RUN that may run Go commands is given besides. Private to the steps room.
  *
  * Such a step has a go command in its PATH. It gets a GOPROXY that leads through the module store,
- * and nothing that its result could tell of: a step whose result does is run again without.
+ * and a GOCACHE with what was compiled before, and nothing that its result could tell of: a step
+ * whose result does is run again without.
  */
 #ifndef STEPS_GOLANG_H
 #define STEPS_GOLANG_H
 
+#include "gocache/gocache.h"
 #include "steps/mounts.h"
 
 /* What is known of Go in a step's root. Texts are in the step's arena. */
@@ -30,25 +32,66 @@ NODISCARD bool go_look(StepWork *w, const View *v, const StrList *env, GoRoot *r
 /* go_named - whether a command's text names this word. */
 bool go_named(const PlanRun *r, const char *word);
 
+/*
+ * go_shadow_path - where a step's GOCACHE is, if nobody sees what it leaves there: then it does not
+ * stay in the layer, and the command finds what was compiled before. NULL: it is as any directory.
+ */
+const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s);
+
+/*
+ * go_space - the name of the space that a step's GOCACHE is in.
+ *
+ *   below   its root
+ *   path    of its GOCACHE, absolute
+ *   ret_ok  false: it is not known what C code depends on, and nothing may be shared
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path,
+                        Digest *ret, bool *ret_ok, Err *e);
+/* go_c_changed - whether a command changed what C code depends on, so that what it was given may
+ * have been compiled with something else. `upper` is what it wrote. */
+bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
+/* go_c_file - is this a name of a file of C: a header, a library? */
+bool go_c_file(const char *name);
+
+/* Modules that lie under the root of a `go mod download`. */
+typedef struct GoParts GoParts;
+
+/* go_is_download - whether a command is `go mod download` and nothing else. */
+bool go_is_download(const PlanRun *r);
+
 /* One run of a command that is given something for Go. */
 typedef struct StepGo {
     GoRoot root;
-    GomodStep *mod;    /* NULL: nothing is given */
+    GomodStep *mod;    /* NULL: it sees to modules itself */
     unsigned port;     /* of the gateway in a network of the step's own; 0: none */
     const char *proxy; /* its GOPROXY */
     SandboxMount mounts[1];
     size_t nmount;
+    const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
+    bool shared;        /* `cache` is open, and the command has what is in it */
+    Gocache cache;
+    GoParts *parts; /* NULL: none */
+    StrList lowers; /* directories that lie under its root */
 } StepGo;
 
 /*
  * stepgo_begin - make ready what the command is given; stepgo_end() when it is over.
  *
  *   below  its root
+ *   dir    what names of directories for it begin with, relative to store_dirfd()
  *   env    its environment; GOPROXY is set in it
  *
  * Fails with ERR_ENV or ERR_STORE.
  */
-NODISCARD bool stepgo_begin(StepWork *w, const Stack *below, StrList *env, StepGo *ret, Err *e);
+NODISCARD bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env,
+                            StepGo *ret, Err *e);
+/* stepgo_shadow - the part of stepgo_begin() that is about GOCACHE; `dir` is made. */
+NODISCARD bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir,
+                             StepGo *g, Err *e);
+/* stepgo_parts - the part that is about what `go mod download` unpacks; `dir` is made. */
+NODISCARD bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e);
 /* stepgo_listening - for SandboxSpec.listening; `arg` is the StepGo. */
 void stepgo_listening(void *arg, int fd);
 /* stepgo_end - the command is over. Fails with ERR_CHECK when a proxy sent wrong bytes. */
@@ -58,6 +101,28 @@ NODISCARD bool stepgo_end(StepGo *g, Err *e);
  * have written without us. `upper` is relative to store_dirfd(). Fails with ERR_STORE.
  */
 NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, bool *ret, Err *e);
+
+/*
+ * stepgo_collect - take what the command compiled, and take its GOCACHE away where nobody sees it.
+ *
+ *   upper      what it wrote, relative to store_dirfd()
+ *   ret_stale  what it was given may not have been right: it changed what C code depends on
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool stepgo_collect(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, Err *e);
+/*
+ * stepgo_take_parts - put the modules that a `go mod download` wanted into what it wrote.
+ *
+ *   ret_stale  it did something else than it was thought to do
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool *ret_stale,
+                                 Err *e);
+/* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
+NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,
+                            Err *e);
 
 /*
  * gofiles_learn - read the go.sum and go.mod files of contexts that COPY steps name, and begin to

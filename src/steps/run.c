@@ -82,6 +82,9 @@ bool run_key(StepWork *w, bool *ret_known, Err *e)
         key_text(k, "owners", "fast");
     if (r->script)
         key_text(k, "script", r->script_text);
+    const char *shadow = go_shadow_path(&w->arena, w->env, w->step);
+    if (shadow) /* its layer has no GOCACHE */
+        key_text(k, "gocache", shadow);
     return mounts_key(w, ret_known, e);
 }
 
@@ -211,8 +214,11 @@ static bool run_copied(StepWork *w, const Stack *below, SandboxSpec *spec, const
 static bool add_go(StepWork *w, const Stack *below, StepMounts *mounts, StepGo *go,
                    SandboxSpec *spec, Err *e)
 {
-    if (!stepgo_begin(w, below, &spec->env, go, e))
+    if (!stepgo_begin(w, below, spec->upper, &spec->env, go, e))
         return false;
+    spec->lowers = strlist_copy(&w->arena, &spec->lowers);
+    for (size_t i = 0; i < go->lowers.n; i++)
+        strlist_add(&w->arena, &spec->lowers, go->lowers.v[i]);
     spec->listen_port = go->port;
     spec->listening = stepgo_listening;
     spec->listening_arg = go;
@@ -263,13 +269,34 @@ typedef struct Attempt {
     const Stack *below;
     const char *upper, *scratch;
     Log *log;
-    bool plain;     /* it gets nothing of ours */
-    bool tells;     /* what it wrote tells of what it got: it is to run once more, plain */
-    CopyRoot *root; /* MODE_CHROOT: where it ran */
+    bool plain;        /* it gets nothing of ours */
+    const char *again; /* why it is to run once more, plain; NULL: it is not */
+    CopyRoot *root;    /* MODE_CHROOT: where it ran */
     SandboxEnd end;
 } Attempt;
 
-static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, const StepGo *go, Err *e)
+/* What was lent is taken back, and looked for in what the command wrote. */
+static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
+{
+    bool stale, other = false, tells = false;
+    if (!stepgo_collect(w, go, t->upper, &stale, e) ||
+        !stepgo_clear(w, go_shadow_path(&w->arena, w->env, w->step), t->below, t->upper, e))
+        return false;
+    if (t->end.code || t->end.cancelled)
+        return true;
+    if (!stepgo_tells(w, go, t->upper, &tells, e) ||
+        (!tells && !stepgo_take_parts(w, go, t->upper, &other, e)))
+        return false;
+    if (tells)
+        t->again = "it wrote down what lighter lends it for Go modules";
+    else if (stale)
+        t->again = "it changed headers or libraries of C that Go packages are compiled with";
+    else if (other)
+        t->again = "it changed modules that lighter unpacked for it";
+    return true;
+}
+
+static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, StepGo *go, Err *e)
 {
     SandboxOutput out = {take, t->log};
     uint64_t at = clock_ns();
@@ -277,7 +304,7 @@ static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, const StepGo *g
                   ? run_copied(w, t->below, spec, &out, &t->end, &t->root, e)
                   : sandbox_run(spec, &out, &t->end, e);
     steps_span(w, "command", at);
-    return ok && (t->end.code || t->end.cancelled || stepgo_tells(w, go, t->upper, &t->tells, e));
+    return ok && take_back(w, t, go, e);
 }
 
 static bool run_command(StepWork *w, Attempt *t, Err *e)
@@ -310,18 +337,17 @@ static bool run_attempts(StepWork *w, Attempt *t, Err *e)
     int store = store_dirfd(w->env->store);
     if (!make_dirs(w, t, e) || !run_command(w, t, e))
         return false;
-    if (!t->tells)
+    if (!t->again)
         return true;
-    event_send(&w->env->sink, &(Event){.kind = EV_NOTE,
-                                       .text = arena_printf(
-                                           &w->arena,
-                                           "%s:%u: %s: it wrote down what lighter lends it for "
-                                           "Go modules, so it runs again without",
-                                           w->env->file->name, w->step->src.line, w->step->title)});
+    event_send(&w->env->sink,
+               &(Event){.kind = EV_NOTE,
+                        .text = arena_printf(&w->arena, "%s:%u: %s: %s, so it runs again without",
+                                             w->env->file->name, w->step->src.line, w->step->title,
+                                             t->again)});
     copyroot_drop(t->root);
     t->root = NULL;
     t->plain = true;
-    t->tells = false;
+    t->again = NULL;
     return fs_remove_tree(store, t->upper, e) && fs_remove_tree(store, t->scratch, e) &&
            make_dirs(w, t, e) && run_command(w, t, e);
 }

@@ -6,7 +6,8 @@
  * docs/cache-keys.md.
  *
  * Used by: solve, export.
- * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod.
+ * Uses: base, plan, tree, context, source, sandbox, snapshot, store, history, go, gomod,
+ * gocache.
  */
 #ifndef STEPS_STEPS_H
 #define STEPS_STEPS_H
@@ -58,6 +59,9 @@ typedef struct StepsEnv {
     const char *hostname; /* of RUN; NULL: BuildKit's */
     const char *cache_ns; /* put before the ids of cache mounts; NULL: none */
     Gomod *gomod;         /* modules for steps that run Go; NULL: they see to themselves */
+    const char *go_scope; /* whose compiled Go packages steps share; NULL: a step has its own */
+    bool go_parts;        /* what `go mod download` unpacks is lent, too */
+    bool go_fresh;        /* no step gets what others compiled, and none leaves it */
     SandboxHost host;
     CopyRoots *roots;   /* MODE_CHROOT: copied roots that go from step to step */
     bool fast_owners;   /* see SandboxSpec */
@@ -100,11 +104,18 @@ typedef struct StepWork {
     KeyBuilder key_parts;
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
+    uint64_t seen_ns;           /* when these were first looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
     const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
     const char *log;            /* name of the file with what it printed; NULL: nothing */
     int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
+    bool anew;                  /* nothing of an earlier run may be in the result */
+    bool trial;                 /* the result is looked at, and nothing of it is remembered */
 } StepWork;
+
+/* steps_look_again - forget what was seen of a step's sources, for they have changed; its key is
+ * another then. True: something had been seen before that time (clock_ns). */
+bool steps_look_again(StepWork *w, uint64_t before_ns);
 
 /* steps_event - an event about this step, to be filled in further. */
 Event steps_event(const StepWork *w, EventKind kind);

@@ -258,11 +258,14 @@ bool store_use_made(Store *s, const char *path, const char *what, bool made, Err
     (void)snprintf(name, sizeof name, "d%.120s", path);
     if (!lease(s, name, made, &gone, e))
         return false;
+    if (!made)
+        return true;
     pthread_mutex_lock(&s->lock);
-    if (made)
-        use_of(s, name)->what = arena_strdup(&s->arena, what);
+    Use *u = use_of(s, name);
+    bool noted = u->what != NULL;
+    u->what = arena_strdup(&s->arena, what);
     pthread_mutex_unlock(&s->lock);
-    return true;
+    return noted || durable_note(s, name, e);
 }
 
 bool store_index(Store *s, const char *dir, const char *rule, char out[static STORE_TMP_MAX],

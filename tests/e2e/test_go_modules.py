@@ -409,3 +409,89 @@ def test_the_store_lists_and_drops_modules(cold, proxy):
     assert "example.test/listed/a@v1.0.0" in listed
     cold("prune", "--all", "-f", *(["--isolation", cold.isolation] if cold.isolation else []), code=None)
     assert f"{a.path}@v1.0.0" not in kept(cold)
+
+
+# ---- parts of `go mod download` ------------------------------------------------------------------
+
+def trees(lighter):
+    return {name for name, where in kept(lighter).items() if (where / "tree").is_dir()}
+
+
+def layers(lighter, ref):
+    return lighter.inspect(ref)["RootFS"]["Layers"]
+
+
+@pytest.mark.parametrize("mode", ["root", "rootless", "single"])
+def test_a_download_from_parts_leaves_the_layer_of_a_plain_one(mode, lighters, bases, proxy):
+    """T1, for gateway and parts; capitals, directories, a module without a go.mod of its own in the zip."""
+    lighter = lighters(mode, bases=[bases("golang")])
+    deep = Module("example.test/Deep/B", files={"a/b/c.go": "package c\n", "LICENSE": "free\n", "b.go": "package b\n"})
+    a = Module("example.test/parts/a", requires=[deep])
+    proxy.add(a)
+    context = project(lighter, a)
+    ids = {build(lighter, context, "--no-cache", option, proxy=proxy).id
+           for option in ("--go-gateway=off", "--go-gateway=on", "--go-parts=off", "--go-parts=on")}
+    assert len(ids) == 1
+    assert trees(lighter) == {"example.test/Deep/B@v1.0.0", "example.test/parts/a@v1.0.0"}
+
+
+def test_a_download_from_parts_has_the_same_layer_whenever_it_runs(go, proxy):
+    a = Module("example.test/times/a")
+    proxy.add(a)
+    context = project(go, a)
+    seen = []
+    for name in ("times:1", "times:2"):
+        go.build(context, "--no-cache", "-t", name, dockerfile=DOWNLOAD.replace("COPY go.mod go.sum ./", "COPY go.mod go.sum /app/"),
+                 env={"GOPROXY": proxy.url, "GOSUMDB": "off", "GOENV": "off"})
+        seen.append(layers(go, name)[-1])
+        time.sleep(1.1)
+    assert seen[0] == seen[1]
+
+
+def test_one_dependency_more_is_fetched_and_unpacked_alone(go, proxy):
+    """T3."""
+    old = [Module(f"example.test/more/m{i}") for i in range(4)]
+    new = Module("example.test/more/new")
+    proxy.add(*old, new)
+    build(go, project(go, *old), proxy=proxy)
+    before = trees(go)
+    proxy.forget()
+    context = project(go, *old, new)
+    result = build(go, context, proxy=proxy)
+    assert len(proxy.asked()) <= 3, proxy.asked()
+    assert trees(go) - before == {"example.test/more/new@v1.0.0"}
+    assert result.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
+def test_a_part_that_was_not_asked_for_is_not_in_the_layer(go, proxy):
+    """T4: a go.mod beside it wants another module."""
+    a, other_one = Module("example.test/unasked/a"), Module("example.test/unasked/b")
+    proxy.add(a, other_one)
+    files = {"tool/go.mod": go_mod(other_one, name="example.test/tool"), "tool/go.sum": go_sum(other_one)}
+    text = "FROM golang:1.22\nCOPY tool/go.mod tool/go.sum /tool/\nWORKDIR /app\nCOPY go.mod go.sum ./\nRUN go mod download\n" \
+           "RUN ls /go/pkg/mod/example.test/unasked\n"
+    context = project(go, a, files=files)
+    result = build(go, context, proxy=proxy, dockerfile=text)
+    assert "a@v1.0.0" in result.log and "b@v1.0.0" not in result.log
+    assert "example.test/unasked/b@v1.0.0" in trees(go)
+    assert result.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy, dockerfile=text).id
+
+
+@pytest.mark.parametrize("words", ["ENV GOFLAGS=-modcacherw", "ENV GOMODCACHE=/elsewhere/m", "ENV GOPATH=/a/b", "RUN mkdir -p /go/pkg/mod/x",
+                                   "RUN mkdir -m 0700 -p /go/pkg", "USER 1000:1000\nENV HOME=/tmp GOPATH=/tmp/go"])
+def test_parts_are_right_whatever_the_settings(go, proxy, words):
+    a = Module("example.test/set/a", files={"x/y.go": "package y\n"})
+    proxy.add(a)
+    text = DOWNLOAD.replace("RUN go", f"{words}\nRUN go")
+    context = project(go, a)
+    assert (build(go, context, proxy=proxy, dockerfile=text).id
+            == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy, dockerfile=text).id)
+
+
+def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
+    a = Module("example.test/verify/a")
+    proxy.add(a)
+    text = DOWNLOAD.replace("go.mod go.sum", "go.mod go.sum main.go") + (
+        "RUN --network=none GOPROXY=off GOFLAGS=-mod=readonly go mod verify && GOPROXY=off go run . 2>&1\n")
+    log = build(go, project(go, a, files={"main.go": MAIN.format(path=a.path)}), proxy=proxy, dockerfile=text).log
+    assert "all modules verified" in log and a.path in log

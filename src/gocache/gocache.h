@@ -1,0 +1,73 @@
+/*
+ * gocache/gocache.h - the door of the build cache room: a Go package is compiled once.
+ *
+ * In: the directory that go commands of a step left as their GOCACHE. Out: directories that lie
+ * under the root of the next such step, so that its go commands find what was compiled before. What
+ * belongs together is a space: everything that a compiler's output depends on and go does not ask
+ * about is in its name, which the caller makes (steps/gospace.c).
+ *
+ * A space is a set of generations. Each is a directory that never changes, what one command added,
+ * and they are stacked, as layers are. Nothing gets into one that go would not have written: an
+ * output whose bytes are not what its name says stays out, and so does an entry whose output is not
+ * there. Indexes of source files stay out, too: go takes them by name, size and time.
+ *
+ *   gocache/<space>.<hex>/tree/<path of GOCACHE>/ab/ab...-a, -d    one generation
+ *   gocache/<space>.<hex>/replaces                                 older ones that are all in it
+ *
+ * Used by: steps.  Uses: base, go, store.
+ */
+#ifndef GOCACHE_GOCACHE_H
+#define GOCACHE_GOCACHE_H
+
+#include "base/arena.h"
+#include "base/digest.h"
+#include "store/store.h"
+
+/* A space, as one step sees it. */
+typedef struct Gocache {
+    Store *store;
+    char space[41];
+    const char *path;   /* of GOCACHE, relative to the root */
+    StrList ids;        /* generations, "gocache/<space>.<hex>"; in use by this process */
+    StrList superseded; /* their names: all that is in them is in one of `ids` */
+} Gocache;
+
+/*
+ * gocache_open - the generations of a space. No space is a fault: without any it is empty.
+ *
+ *   space  what the outputs depend on
+ *   path   of GOCACHE, relative to the root, clean; borrowed
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool gocache_open(Store *s, Arena *a, const Digest *space, const char *path, Gocache *ret,
+                            Err *e);
+
+/*
+ * gocache_bottom - make the directory that lies over the generations, at `dir` relative to
+ * store_dirfd(): a GOCACHE without entries, in which results of tests have just expired and nothing
+ * is to be trimmed. Everybody may write into it. Fails with ERR_STORE.
+ */
+NODISCARD bool gocache_bottom(Store *s, Arena *a, const char *path, const char *dir, Err *e);
+
+/* gocache_lowers - append the generations as directories for a mount, relative to store_dirfd(). */
+void gocache_lowers(const Gocache *c, Arena *a, StrList *out);
+
+/* What came of a harvest. */
+typedef struct GocacheHarvest {
+    size_t kept, refused; /* files */
+    uint64_t bytes;       /* of those that were kept */
+} GocacheHarvest;
+
+/*
+ * gocache_harvest - take what is good of a GOCACHE that a command left, as one generation more.
+ *
+ *   dirfd  the GOCACHE; what is taken is moved out of it; nobody else has it open
+ *   what   whose it is, for listings
+ *
+ * Fails with ERR_STORE or ERR_STEP (cancelled); then nothing was added.
+ */
+NODISCARD bool gocache_harvest(Gocache *c, Arena *a, int dirfd, const char *what,
+                               GocacheHarvest *ret, Err *e);
+
+#endif

@@ -1,0 +1,182 @@
+/*
+ * steps/goplan.c - may a step's GOCACHE be kept apart from its root? From the plan alone, for the
+ * answer is in the step's key.
+ *
+ * A GOCACHE stays in the layer where anybody could see it: in the image, by a COPY --from or a
+ * mount that takes a directory it is in, by a command of the stage that speaks of such a directory.
+ */
+#include "base/fs.h"
+#include "steps/golang.h"
+
+/* ---- commands ---- */
+
+static const char *const BREAKS = " \t\r\n;|&()<>\"'`=:,";
+
+/* What runs go, or may do so. */
+static bool is_go_word(const char *w, size_t n)
+{
+    static const char *const WORDS[] = {"go",   "make", "xx-go",      "gmake", "just",
+                                        "task", "mage", "goreleaser", "garble"};
+    const char *base = memrchr(w, '/', n);
+    Str name = base ? (Str){base + 1, n - (size_t)(base + 1 - w)} : (Str){w, n};
+    for (size_t i = 0; i < NELEM(WORDS); i++)
+        if (str_eq(name, WORDS[i]))
+            return true;
+    return (n > 2 && !memcmp(w, "./", 2)) || (n > 3 && !memcmp(w + n - 3, ".sh", 3));
+}
+
+/* The directory that a word names: "/root/", all in it, "~", "$HOME". */
+static bool is_above(const char *w, size_t n, const char *path)
+{
+    while (n > 1 && (w[n - 1] == '*' || w[n - 1] == '.' || w[n - 1] == '/'))
+        n--;
+    if (!n)
+        return false;
+    if (*w == '~' || (n >= 5 && !memcmp(w, "$HOME", 5)) || (n >= 7 && !memcmp(w, "${HOME}", 7)))
+        return !memchr(w, '/', n);
+    if (n == 1 && *w == '/')
+        return true;
+    size_t len = strlen(path);
+    return n <= len ? !memcmp(w, path, n) && (path[n] == '/' || !path[n])
+                    : !memcmp(w, path, len) && w[len] == '/';
+}
+
+typedef struct Words {
+    bool go, above;
+} Words;
+
+static void read_words(const char *text, const char *path, Words *ret)
+{
+    for (const char *p = text; *p;) {
+        size_t n = strcspn(p, BREAKS);
+        ret->go = ret->go || is_go_word(p, n);
+        ret->above = ret->above || (path && n && is_above(p, n, path));
+        p += n;
+        p += *p != 0;
+    }
+}
+
+static Words words_of(const PlanRun *r, const char *path)
+{
+    Words w = {false, false};
+    for (size_t i = 0; i < r->argv.n; i++)
+        read_words(r->argv.v[i], path, &w);
+    if (r->script_text)
+        read_words(r->script_text, path, &w);
+    return w;
+}
+
+bool go_is_download(const PlanRun *r)
+{
+    const char *last = r->argv.n ? r->argv.v[r->argv.n - 1] : "";
+    return !r->script && (!strcmp(last, "go mod download") || !strcmp(last, "go mod download -x"));
+}
+
+/* Would this command see what is in GOCACHE, or that it is there? */
+static bool speaks_of(const PlanRun *r, const char *path)
+{
+    static const char *const NAMES[] = {"GOCACHE", "XDG_CACHE_HOME", ".cache", "go-build",
+                                        "go clean"};
+    for (size_t i = 0; i < NELEM(NAMES); i++)
+        if (go_named(r, NAMES[i]))
+            return true;
+    return words_of(r, path).above;
+}
+
+/* ---- where it is ---- */
+
+static const char *home_of(const PlanRun *r)
+{
+    const char *home = env_get(&r->env, "HOME");
+    bool root = !*r->user || !strcmp(r->user, "root") || !strcmp(r->user, "0") ||
+                str_starts(r->user, "root:") || str_starts(r->user, "0:");
+    return home ? home : root ? "/root" : NULL;
+}
+
+static const char *gocache_of(Arena *a, const PlanRun *r)
+{
+    const char *own = env_get(&r->env, "GOCACHE"), *xdg = env_get(&r->env, "XDG_CACHE_HOME"),
+               *home = home_of(r);
+    const char *path = own && *own     ? own
+                       : xdg && *xdg   ? arena_printf(a, "%s/go-build", xdg)
+                       : home && *home ? arena_printf(a, "%s/.cache/go-build", home)
+                                       : NULL;
+    if (!path || *path != '/' || strcmp(path_clean(a, path), path) != 0)
+        return NULL;
+    return strchr(path + 1, '/') ? path : NULL;
+}
+
+/* ---- who sees it ---- */
+
+/* Does taking `source` take what is at `path`, or a part of it? */
+static bool covers(Arena *a, const PlanSource *s, const char *path)
+{
+    const char *text = path_clean(a, arena_printf(a, "/%s", s->path.text));
+    size_t n = strcspn(text, "*?[\\");
+    if (text[n]) /* a pattern: what lies beside it may match */
+        while (n > 1 && text[n - 1] != '/')
+            n--;
+    while (n > 1 && text[n - 1] == '/')
+        n--;
+    size_t len = strlen(path);
+    if (n <= 1)
+        return true;
+    return n <= len ? !memcmp(text, path, n) && (path[n] == '/' || !path[n])
+                    : !memcmp(text, path, len) && text[len] == '/';
+}
+
+static bool step_sees(Arena *a, const PlanStep *s, const bool *has, const char *path, bool over)
+{
+    for (size_t i = 0; s->kind == STEP_COPY && i < s->u.copy.nsource; i++) {
+        const PlanSource *p = &s->u.copy.sources[i];
+        if (p->origin == PLAN_STEP && has[p->index] && covers(a, p, path))
+            return true;
+    }
+    for (size_t i = 0; s->kind == STEP_RUN && i < s->u.run.nmount; i++) {
+        const PlanSource *p = &s->u.run.mounts[i].source;
+        if (p->origin == PLAN_STEP && has[p->index] && covers(a, p, path))
+            return true;
+    }
+    return over && s->kind == STEP_RUN && speaks_of(&s->u.run, path);
+}
+
+static bool is_seen(Arena *a, const Plan *p, size_t istep, const char *path)
+{
+    bool *has = NEW_N(a, bool, p->nstep);
+    has[istep] = true;
+    for (size_t i = istep + 1; i < p->nstep; i++) {
+        const PlanStep *s = &p->steps[i];
+        bool over = s->ninput && has[s->inputs[0]] && s->kind != STEP_FROM;
+        if (step_sees(a, s, has, path, over))
+            return true;
+        has[i] = over;
+    }
+    return has[p->result];
+}
+
+/* A mount there is the user's own cache; one above or below shows something else. */
+static bool is_mounted(const PlanRun *r, const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < r->nmount; i++) {
+        const char *t = r->mounts[i].target;
+        size_t n = t ? strlen(t) : 0;
+        if (t && (n <= len ? !memcmp(t, path, n) && (path[n] == '/' || !path[n] || n == 1)
+                           : !memcmp(t, path, len) && t[len] == '/'))
+            return true;
+    }
+    return false;
+}
+
+const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
+{
+    const PlanRun *r = &s->u.run;
+    if (!env->go_scope || env->host.mode == MODE_CHROOT || s->kind != STEP_RUN ||
+        go_is_download(r) || !words_of(r, NULL).go)
+        return NULL;
+    const char *path = gocache_of(a, r);
+    if (!path || speaks_of(r, path) || is_mounted(r, path) ||
+        is_seen(a, env->plan, (size_t)(s - env->plan->steps), path))
+        return NULL;
+    return path;
+}

@@ -1,0 +1,323 @@
+"""Go packages are compiled once: what a step's GOCACHE holds comes from earlier builds, and no image tells of it."""
+
+import shutil
+import threading
+
+import pytest
+
+STAGES = """\
+FROM golang:1.22 AS builder
+WORKDIR /app
+COPY . .
+RUN {run}
+FROM scratch
+COPY --from=builder {out} /out
+"""
+BUILD = STAGES.format(run="go build -v -o main .", out="/app/main")
+MOD = "module example.test/{name}\n\ngo 1.20\n"
+MAIN = 'package main\n\nfunc main() {{ println("{word}") }}\n'
+
+
+@pytest.fixture(scope="module")
+def go(module_lighters, bases):
+    """A store with a golang base. Contexts are their own, and so is what they share."""
+    return module_lighters(bases=[bases("golang")])
+
+
+@pytest.fixture(scope="module")
+def cgo(module_lighters, bases):
+    return module_lighters(bases=[bases("golang-cgo")])
+
+
+def project(lighter, word="one", **files):
+    return lighter.context({"go.mod": MOD.format(name="main"), "main.go": MAIN.format(word=word), **files})
+
+
+def build(lighter, context, *args, dockerfile=BUILD, cgo=False, **options):
+    env = {"GOPROXY": "off", "GOSUMDB": "off", "GOENV": "off"}
+    if not cgo:
+        dockerfile = dockerfile.replace("WORKDIR", "ENV CGO_ENABLED=0\nWORKDIR", 1)
+    return lighter.build(context, "--epoch=content", *args, dockerfile=dockerfile, env=env, **options)
+
+
+def compiled(result):
+    """What `go build -v` named."""
+    return [line for line in result.log if line.split("/")[0] in ("internal", "runtime", "example.test", "math",
+                                                                  "unsafe", "errors", "sync", "os", "fmt")]
+
+
+def generations(lighter):
+    return sorted((lighter.store / "gocache").glob("*")) if (lighter.store / "gocache").is_dir() else []
+
+
+# ---- the point -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("mode", ["root", "rootless", "single"])
+def test_after_an_edit_only_what_was_edited_is_compiled_and_the_image_is_the_cold_one(mode, lighters, bases):
+    """T1: equal for cold, warm and off."""
+    lighter = lighters(mode, bases=[bases("golang")])
+    context = project(lighter)
+    first = build(lighter, context)
+    assert "runtime" in compiled(first)
+    (context / "main.go").write_text(MAIN.format(word="two"))
+    warm = build(lighter, context)
+    assert compiled(warm) == ["example.test/main"]
+    off = build(lighter, context, "--go-cache=off", "--no-cache")
+    assert "runtime" in compiled(off)
+    assert warm.id == off.id != first.id
+    assert build(lighter, context, "--no-cache").id == off.id
+
+
+def test_no_directory_of_ours_is_in_the_layers_of_the_stage(go):
+    """What steps of the stage see of their own HOME is what they would see without a build cache."""
+    text = STAGES.format(run="go build -o main . && true\nRUN ls -a $PWD/../root > /app/home; ls -a /app/../root/.cach?",
+                         out="/app/home")
+    result = build(go, project(go, "clean"), dockerfile=text, code=None)
+    assert result.code != 0 and "No such file" in result.stderr, "nothing is left of .cache"
+
+
+def test_what_a_failed_step_compiled_is_not_lost(go):
+    context = project(go, "broken", **{"bad.go": "package main\n\nfunc bad() { undefined() }\n"})
+    build(go, context, code=1)
+    (context / "bad.go").unlink()
+    assert compiled(build(go, context)) == ["example.test/main"]
+
+
+def test_an_index_of_sources_is_never_kept(go):
+    """go takes an index of a package's files by its name, size and time."""
+    build(go, project(go, "index"))
+    heads = {path.open("rb").read(10) for path in (go.store / "gocache").glob("*/tree/root/.cache/go-build/*/*-d")}
+    assert heads and b"go index v" not in heads
+
+
+def test_tests_run_each_time_while_packages_stay_compiled(go):
+    """T7: a test that leaves a trace of having run."""
+    test = ('package main\n\nimport (\n\t"os"\n\t"testing"\n)\n\nfunc TestTrace(t *testing.T) {\n'
+            '\tif err := os.WriteFile("/app/trace", []byte("ran"), 0o644); err != nil {\n\t\tt.Fatal(err)\n\t}\n}\n')
+    text = STAGES.format(run="go test . && go vet .", out="/app/trace")
+    context = project(go, "tested", **{"main_test.go": test})
+    first = build(go, context, dockerfile=text)
+    again = build(go, context, "--no-cache", dockerfile=text)
+    assert first.id == again.id
+    assert not any("(cached)" in line for line in again.log)
+
+
+# ---- where somebody would see it -----------------------------------------------------------------
+
+def test_a_target_stage_keeps_its_build_cache(go):
+    """T2: the image of the stage can build again, offline, and is not mixed up with the other one."""
+    context = project(go, "target")
+    build(go, context)
+    kept = build(go, context, "--target", "builder", "-t", "kept:1")
+    assert "runtime" in compiled(kept), "as without"
+    again = go.run("kept:1", "go", "build", "-v", "-o", "/tmp/x", ".", args=["--network=none"])
+    assert again.code == 0 and "runtime" not in again.stdout + again.stderr
+
+
+def is_lent(lighter, context, text):
+    """Whether a step's key says that its GOCACHE is outside of its layer: then it is no hit for a build with --go-cache=off.
+    The command compiles nothing, for it is quicker so."""
+    build(lighter, context, "--go-cache=off", dockerfile=text)
+    return any("go list" in step for step in build(lighter, context, dockerfile=text).ran)
+
+
+LIST = STAGES.format(run="go list . > /app/list", out="/app/list")
+
+
+def test_a_build_cache_that_nobody_sees_is_lent(go):
+    assert is_lent(go, project(go, "unseen"), LIST)
+    assert is_lent(go, project(go, "beside"), LIST.replace("FROM scratch", "RUN ls /usr /rootless; true\nFROM scratch"))
+
+
+@pytest.mark.parametrize("reader", [
+    "COPY --from=builder /root /r", "COPY --from=builder /root/.cache/go-build/trim.txt /r", "COPY --from=builder / /r",
+    "COPY --from=builder /roo* /r", "COPY --from=builder /app/list /root/.cach[e] /r/", "FROM_builder", "RUN_mount"])
+def test_a_build_cache_that_another_stage_reads_stays_in_the_layer(go, reader):
+    context = project(go, reader.replace('"', ""))
+    text = LIST
+    if reader == "FROM_builder":
+        text = text.replace("FROM scratch", "FROM builder AS derived\nRUN true\nFROM derived")
+    elif reader == "RUN_mount":
+        text = text.replace("FROM scratch\n", "FROM golang:1.22\nRUN --mount=from=builder,source=/root,target=/r ls -a /r\n")
+    else:
+        text += reader + "\n"
+    if "trim" in reader or "cach[e]" in reader:
+        text = text.replace("go list .", "sh ./t.sh && go list .")
+        (context / "t.sh").write_text("mkdir -p /root/.cache/go-build; : > /root/.cache/go-build/trim.txt\n")
+    assert not is_lent(go, context, text)
+
+
+@pytest.mark.parametrize("words", ["ls ~/.cache", "du -s /root >/dev/null", "go clean -cache", "find / -maxdepth 1 >/dev/null", "ls $HOME",
+                                   "tar cf /dev/null /root/* 2>&1 | true", "echo ${HOME}", "ls $GOCACHE"])
+def test_a_build_cache_that_a_later_command_speaks_of_stays_in_the_layer(go, words):
+    text = STAGES.format(run=f"go list . > /app/list\nRUN {words} || true", out="/app/list")
+    assert not is_lent(go, project(go, "named"), text)
+
+
+def test_a_script_that_removes_the_build_cache_may_do_so(go):
+    text = STAGES.format(run="sh ./clean.sh", out="/app/main")
+    context = project(go, "removed", **{"clean.sh": "set -e\ngo build -v -o main .\nrm -rf /root/.cache\n"})
+    first = build(go, context, dockerfile=text)
+    assert build(go, context, "--no-cache", "--go-cache=off", dockerfile=text).id == first.id
+    assert build(go, context, "--no-cache", dockerfile=text).id == first.id
+
+
+def test_a_cache_mount_of_the_users_own_is_left_alone(go):
+    text = BUILD.replace("RUN go", "RUN --mount=type=cache,target=/root/.cache/go-build go")
+    before = len(generations(go))
+    context = project(go, "mounted")
+    build(go, context, dockerfile=text)
+    assert len(generations(go)) == before
+    assert compiled(build(go, context, "--no-cache", dockerfile=text)) == []
+
+
+def test_another_user_and_another_place_have_theirs(go):
+    """T13."""
+    text = BUILD.replace("WORKDIR /app\nCOPY . .", "RUN mkdir -p /home/me /app && chown 1000:1000 /home/me /app\nUSER 1000:1000\n"
+                         "ENV HOME=/home/me GOCACHE=/home/me/c/x\nWORKDIR /app\nCOPY --chown=1000:1000 . .")
+    context = project(go, "user")
+    first = build(go, context, dockerfile=text)
+    (context / "main.go").write_text(MAIN.format(word="user2"))
+    warm = build(go, context, dockerfile=text)
+    assert compiled(warm) == ["example.test/main"]
+    assert build(go, context, "--no-cache", "--go-cache=off", dockerfile=text).id == warm.id != first.id
+
+
+@pytest.mark.parametrize("env", ["ENV GOCACHE=relative", "ENV GOCACHE=off", "ENV HOME="])
+def test_settings_that_go_refuses_are_refused_as_without(go, env):
+    text = BUILD.replace("COPY . .", f"COPY . .\n{env}")
+    context = project(go, "refused")
+    on = build(go, context, dockerfile=text, code=None)
+    off = build(go, context, "--go-cache=off", dockerfile=text, code=None)
+    assert on.code == off.code
+    assert [line for line in on.log if "GOCACHE" in line] == [line for line in off.log if "GOCACHE" in line]
+
+
+# ---- safety --------------------------------------------------------------------------------------
+
+def test_projects_do_not_share_what_their_commands_wrote(go):
+    one, two = project(go, "same"), project(go, "same")
+    build(go, one)
+    assert "runtime" in compiled(build(go, two, "--no-cache"))
+
+
+def test_an_output_that_is_not_what_its_name_says_is_refused(go):
+    """T12: the command changes outputs after it has compiled."""
+    poison = "go build -v -o main . && cd ~root/.cach?/go-buil? && for f in */*-d; do echo evil >> $f; done"
+    context = project(go, "poison", **{"p.sh": poison.replace("~root", "/root") + "\n"})
+    failed = build(go, context, dockerfile=STAGES.format(run="sh ./p.sh", out="/app/main"))
+    assert "are not what their names say" in failed.stderr
+    good = build(go, context)
+    off = build(go, context, "--go-cache=off", "--no-cache")
+    assert good.id == off.id
+
+
+def test_two_builds_at_once_share_one_space(go):
+    """T11."""
+    context = project(go, "both")
+    results = []
+    threads = [threading.Thread(target=lambda i=i: results.append(build(
+        go, context, dockerfile=BUILD.replace("RUN go", f"RUN : {i}; go")))) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({result.id for result in results}) == 1 and len(results) == 3
+    (context / "main.go").write_text(MAIN.format(word="both2"))
+    assert compiled(build(go, context)) == ["example.test/main"]
+
+
+def test_many_generations_become_one(go):
+    context = project(go, "many")
+    before = set(generations(go))
+    for i in range(11):
+        (context / "main.go").write_text(MAIN.format(word=f"many{i}"))
+        result = build(go, context)
+        assert i == 0 or compiled(result) == ["example.test/main"]
+    made = [path for path in generations(go) if path not in before]
+    assert any((path / "replaces").read_text() for path in made)
+    assert build(go, context, "--no-cache", "--go-cache=off").id == result.id
+
+
+def test_a_toolchain_that_was_patched_compiles_everything_anew(go):
+    """T6: go itself asks only for the version, which is the same."""
+    patch = "RUN printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\nRUN go build"
+    context = project(go, "patched")
+    build(go, context)
+    assert "runtime" in compiled(build(go, context, dockerfile=BUILD.replace("RUN go build", patch)))
+
+
+CGO = {"main.go": 'package main\n\n// #include <answer.h>\nimport "C"\n\nfunc main() { println(C.ANSWER) }\n'}
+HEADER = ("FROM golang:1.22 AS builder\nENV CGO_ENABLED=1\nRUN echo '#define ANSWER {n}' > /usr/include/answer.h\nWORKDIR /app\n"
+          "COPY . .\nRUN {mount}go build -o main . && ./main 2>&1 | tee said\nFROM scratch\nCOPY --from=builder /app/said /\n")
+
+
+def test_a_header_of_the_system_that_changed_is_seen(cgo):
+    """T5: a cache mount by hand gives the program of the old header; ours does not."""
+    context = cgo.context({"go.mod": MOD.format(name="c"), **CGO})
+    assert "41" in build(cgo, context, dockerfile=HEADER.format(n=41, mount=""), cgo=True).log
+    assert "42" in build(cgo, context, dockerfile=HEADER.format(n=42, mount=""), cgo=True).log
+    by_hand = "--mount=type=cache,target=/root/.cache/go-build "
+    build(cgo, context, dockerfile=HEADER.format(n=41, mount=by_hand), cgo=True)
+    assert "41" in build(cgo, context, dockerfile=HEADER.format(n=42, mount=by_hand), cgo=True).log, "the hole"
+
+
+def test_a_header_beside_the_package_that_changed_is_seen(cgo):
+    """go hashes the files of a package, not what they include from elsewhere."""
+    files = {"go.mod": MOD.format(name="c"), "csrc/answer.h": "#define ANSWER 41\n",
+             "main.go": CGO["main.go"].replace("// #include", "// #cgo CFLAGS: -I${SRCDIR}/csrc\n// #include")}
+    text = HEADER.replace("RUN echo '#define ANSWER {n}' > /usr/include/answer.h\n", "").format(mount="")
+    context = cgo.context(files)
+    assert "41" in build(cgo, context, dockerfile=text, cgo=True).log
+    (context / "csrc" / "answer.h").write_text("#define ANSWER 42\n")
+    assert "42" in build(cgo, context, dockerfile=text, cgo=True).log
+
+
+def test_a_header_that_the_command_itself_installs_is_seen(cgo):
+    text = HEADER.replace("RUN echo '#define ANSWER {n}' > /usr/include/answer.h\n", "").replace(
+        "RUN {mount}", "RUN sh ./install.sh && ")
+    context = cgo.context({"go.mod": MOD.format(name="c"), **CGO, "install.sh": "echo '#define ANSWER 41' > /usr/include/answer.h\n"})
+    assert "41" in build(cgo, context, dockerfile=text, cgo=True).log
+    (context / "install.sh").write_text("echo '#define ANSWER 42' > /usr/include/answer.h\n")
+    result = build(cgo, context, dockerfile=text, cgo=True)
+    assert "runs again without" in result.stderr and result.log[-1] == "42"
+
+
+def test_an_edit_of_a_program_with_c_compiles_only_what_was_edited(cgo):
+    context = cgo.context({"go.mod": MOD.format(name="main"), **CGO, "other.go": "package main\n"})
+    text = HEADER.format(n=7, mount="").replace("go build", "go build -v")
+    assert "runtime" in compiled(build(cgo, context, dockerfile=text, cgo=True))
+    (context / "other.go").write_text("package main\n\nvar Other = 1\n")
+    warm = build(cgo, context, dockerfile=text, cgo=True)
+    assert compiled(warm) == ["example.test/main"]
+    assert build(cgo, context, "--no-cache", "--go-cache=off", dockerfile=text, cgo=True).id == warm.id
+
+
+# ---- the store -----------------------------------------------------------------------------------
+
+def test_a_step_that_is_checked_gets_nothing_and_comes_out_equal(go):
+    """--check-cache: the step runs again as if alone."""
+    context = project(go, "checked")
+    build(go, context)
+    result = build(go, context, "--check-cache=100%")
+    assert "not reproducible" not in result.stderr
+
+
+def test_compiled_packages_are_listed_and_dropped(lighters, bases):
+    lighter = lighters(bases=[bases("golang")])
+    context = project(lighter, "listed")
+    build(lighter, context)
+    mode = ["--isolation", lighter.isolation] if lighter.isolation else []
+    assert "go.buildcache" in lighter("du", "--verbose", *mode).stdout
+    lighter("prune", "--all", "-f", *mode, code=None)
+    assert generations(lighter) == []
+    assert "runtime" in compiled(build(lighter, context, "--no-cache"))
+
+
+def test_a_damaged_space_costs_a_compile(go):
+    context = project(go, "damaged")
+    before = set(generations(go))
+    build(go, context)
+    for path in set(generations(go)) - before:
+        shutil.rmtree(path)
+    assert "runtime" in compiled(build(go, context, "--no-cache"))
