@@ -30,7 +30,7 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; m
 mount -t tmpfs tmp /tmp; mount -t tmpfs shm /dev/shm; mount -t cgroup2 cgroup /sys/fs/cgroup; chmod 1777 /tmp
 for m in {modules}; do insmod /modules/$m; done 2>/dev/null
 ip link set lo up
-export PATH=/bin HOME=/root LIGHTER_STORE=/tmp/store BUILDKIT_PROGRESS=plain  # the console is a terminal
+export PATH=/bin HOME=/root LIGHTER_STORE=/tmp/store BUILDKIT_PROGRESS=plain NO_COLOR=1  # the console is a terminal
 cd /tmp
 section() {{ echo; echo "=== $1"; }}
 . /test/script
