@@ -66,8 +66,8 @@ static const OptRow ROWS[] = {
      "write digests, names and descriptor as JSON, as buildx does"},
     {"squash", 0, OPT_BOOL, FIELD(squash), NULL, "make one layer of all that are built"},
     {"iidfile", 0, OPT_STRING, FIELD(iidfile), "PATH", "write the image ID to a file"},
-    {"epoch", 0, OPT_STRING, FIELD(epoch), "N|content",
-     "times in new layers: at most N seconds, or all fixed"},
+    {"epoch", 0, OPT_STRING, FIELD(epoch), "N|content|context",
+     "times in new layers: at most N seconds, or the context's, or all fixed"},
     {"isolation", 0, OPT_STRING, FIELD(isolation), "MODE",
      "auto, root, rootless, single or chroot (default auto)"},
     {"max-cache", 0, OPT_STRING, FIELD(max_cache), "SIZE|PERCENT",
@@ -97,31 +97,6 @@ static const OptTable PLAN_TABLE = {"lighter plan [OPTIONS OF BUILD] DIR|GIT|URL
                                     ROWS, NELEM(ROWS), false};
 
 /* ---- options ---- */
-
-static bool read_epoch(Build *b)
-{
-    const char *text = b->opts->epoch;
-    uint64_t at;
-    if (!text) /* of a build argument, or an ARG's default */
-        text = b->plan.epoch;
-    if (!text)
-        text = b->verify_epoch;
-    b->times = (LayerTimes){.kind = TIMES_KEEP};
-    if (!text || !*text)
-        return true;
-    b->rewritten = true;
-    b->stamp = TIMES_CONTENT;
-    if (!strcmp(text, "content")) {
-        b->times = b->keep_times ? b->times : (LayerTimes){TIMES_FIXED, TIMES_CONTENT};
-        return true;
-    }
-    if (!str_u64(text, 253402300799u, &at)) /* the last second of the year 9999 */
-        return err_set(b->e, ERR_USAGE, "epoch '%s' is neither a number of seconds nor 'content'",
-                       text);
-    b->stamp = (int64_t)at;
-    b->times = b->keep_times ? b->times : (LayerTimes){TIMES_CLAMP, (int64_t)at};
-    return true;
-}
 
 /* `--build-arg NAME` takes the caller's value, and means nothing where the caller has none. */
 static bool read_build_args(Build *b)
@@ -182,7 +157,7 @@ static bool check_options(Build *b, const StrList *operands)
                            b->opts->labels.v[i]);
     return docker_flags_check(b->arena, &b->opts->docker, b->e) &&
            space_check(b->opts->max_cache, b->e) && read_build_args(b) &&
-           inputs_check(b, operands->v[0]) && read_tags(b) && platforms_read(b) && read_epoch(b) &&
+           inputs_check(b, operands->v[0]) && read_tags(b) && platforms_read(b) && epoch_read(b) &&
            secrets_read(b) && build_outputs(b) && ssh_read(b) && rights_read(b) &&
            go_check(&b->opts->go, b->e) &&
            shape_read(b->arena, &b->opts->shape, &b->env.shape, b->e) &&
@@ -321,6 +296,8 @@ static bool prepare(Build *b, const StrList *operands)
     uint64_t at = clock_ns();
     if (!inputs_read(b))
         return false;
+    if (!epoch_of_context(b))
+        return false;
     event_span(&b->env.sink, 0, "read the Dockerfile", at);
     at = clock_ns();
     if (!open_store(b))
@@ -331,7 +308,7 @@ static bool prepare(Build *b, const StrList *operands)
     b->env.plan = &b->plan;
     b->env.file = &b->file;
     at = clock_ns();
-    if (!inputs_plan(b) || !read_epoch(b) ||
+    if (!inputs_plan(b) || !epoch_read(b) ||
         !step_env(b->arena, &b->plan_opts.build_args, &b->env.step_env, b->e) ||
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;

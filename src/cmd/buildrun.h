@@ -47,8 +47,9 @@ typedef struct Input {
     InputKind kind;
     const char *spec;
     GitRef git;
-    Context *context;  /* once opened; NULL: there are no files */
-    const char *index; /* where the store keeps what is known of them */
+    const GitCommit *commit; /* of INPUT_GIT, once read */
+    Context *context;        /* once opened; NULL: there are no files */
+    const char *index;       /* where the store keeps what is known of them */
 } Input;
 
 /* One platform that is built for, and the image it leads to. */
@@ -189,6 +190,15 @@ NODISCARD bool recheck_parse(Build *b, unsigned *ret);
 NODISCARD bool recheck(Build *b);
 /* explain_tell - keep why the steps of a solution ran for `lighter why`, and tell it with --why. */
 NODISCARD bool explain_tell(Build *b);
+
+/*
+ * epoch_read - the rule for times: --epoch, SOURCE_DATE_EPOCH, or the image's that is verified.
+ * Once the plan is made, a default of the Dockerfile's counts as well.
+ */
+NODISCARD bool epoch_read(Build *b);
+/* epoch_of_context - give "context" the time that the build's context has. Fails with ERR_USAGE
+ * when it has none. */
+NODISCARD bool epoch_of_context(Build *b);
 
 /* verify_begin - find the image that is to be built again, and its rule for times. */
 NODISCARD bool verify_begin(Build *b);

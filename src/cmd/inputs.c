@@ -265,8 +265,13 @@ static bool read_git(Build *b, Input *in)
                        keep);
     if (keep && *keep && in->git.keep_git_dir == GIT_UNSAID)
         in->git.keep_git_dir = yes ? GIT_YES : GIT_NO;
-    return source_git_resolve(b->store, b->arena, &in->git, &commit, b->e) &&
-           source_git(b->store, b->arena, &in->git, &commit, &id, b->e) && open_snapshot(b, id, in);
+    if (!source_git_resolve(b->store, b->arena, &in->git, &commit, b->e) ||
+        !source_git(b->store, b->arena, &in->git, &commit, &id, b->e))
+        return false;
+    GitCommit *kept = NEW(b->arena, GitCommit);
+    *kept = commit;
+    in->commit = kept;
+    return open_snapshot(b, id, in);
 }
 
 static bool open_named(Build *b, size_t i)

@@ -249,30 +249,46 @@ static bool put_blob_dir(Store *s, const Descriptor *d, int dir, Err *e)
     return true;
 }
 
-/* Entries of an index that is there already stay, unless one of ours takes their name. */
-static bool merge_index(Arena *a, int dir, ImageIndex *idx, Err *e)
+/* Whether an entry that is there gives way to one of ours: the same document, or the same name. */
+static bool replaced(const json_t *old, const ImageIndex *ours)
 {
-    scoped(buf) Buf text = BUF_INIT;
-    ImageIndex old;
-    scoped(fd) int fd = openat(dir, "index.json", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return true;
-    if (!fs_read_all(fd, 4 << 20, &text, e) ||
-        !image_index_parse(a, buf_str(&text), text.len, &old, e))
-        return false;
-    ImageIndex all = {.manifests = NEW_N(a, Descriptor, old.nmanifest + idx->nmanifest)};
-    for (size_t i = 0; i < old.nmanifest; i++) {
-        bool replaced = false;
-        for (size_t k = 0; k < idx->nmanifest; k++)
-            replaced = replaced || digest_eq(&old.manifests[i].digest, &idx->manifests[k].digest) ||
-                       (old.manifests[i].ref_name && idx->manifests[k].ref_name &&
-                        !strcmp(old.manifests[i].ref_name, idx->manifests[k].ref_name));
-        if (!replaced)
-            all.manifests[all.nmanifest++] = old.manifests[i];
+    const char *digest = json_str(old, "digest");
+    const char *name = json_str(json_object_get(old, "annotations"), ANNOTATION_REF_NAME);
+    for (size_t i = 0; i < ours->nmanifest; i++) {
+        const Descriptor *d = &ours->manifests[i];
+        char text[DIGEST_TEXT_SIZE];
+        digest_text(&d->digest, text);
+        if ((digest && !strcmp(digest, text)) ||
+            (name && d->ref_name && !strcmp(name, d->ref_name)))
+            return true;
     }
-    for (size_t k = 0; k < idx->nmanifest; k++)
-        all.manifests[all.nmanifest++] = idx->manifests[k];
-    *idx = all;
+    return false;
+}
+
+/* The index with what a layout has already, every word of it. */
+static bool merged_index(Arena *a, int dir, const ImageIndex *ours, Buf *ret, Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT, own = BUF_INIT;
+    scoped(json) json_t *all = NULL, *add = NULL;
+    ImageIndex checked;
+    size_t i;
+    json_t *entry;
+    scoped(fd) int fd = openat(dir, "index.json", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        image_index_text(ours, ret);
+        return true;
+    }
+    image_index_text(ours, &own);
+    if (!fs_read_all(fd, 4 << 20, &text, e) ||
+        !image_index_parse(a, buf_str(&text), text.len, &checked, e) ||
+        !json_parse(buf_str(&text), text.len, &all, e) || !json_parse(own.ptr, own.len, &add, e))
+        return false;
+    json_t *merged = json_array();
+    json_array_foreach(json_object_get(all, "manifests"), i, entry) if (!replaced(entry, ours))
+        json_array_append(merged, entry);
+    json_array_extend(merged, json_object_get(add, "manifests"));
+    json_object_set_new(all, "manifests", merged);
+    json_text(all, ret);
     return true;
 }
 
@@ -292,12 +308,11 @@ static bool write_layout(Files *f, const char *dest, Err *e)
     if (!fs_mkdirs(AT_FDCWD, dest, e) || !fs_open_dir(AT_FDCWD, dest, &raw, e))
         return false;
     scoped(fd) int dir = raw;
-    if (!fs_mkdirs(dir, "blobs/sha256", e) || !merge_index(f->a, dir, &f->index, e))
+    if (!fs_mkdirs(dir, "blobs/sha256", e) || !merged_index(f->a, dir, &f->index, &index, e))
         return false;
     for (size_t i = 0; i < f->blobs.n; i++)
         if (!put_blob_dir(f->s, &f->blobs.v[i], dir, e))
             return false;
-    image_index_text(&f->index, &index);
     return fs_replace_file(dir, "oci-layout", LAYOUT, sizeof LAYOUT - 1, e) &&
            put_json_dir(dir, "manifest.json", f->manifests, e) &&
            put_json_dir(dir, "repositories", f->repositories, e) &&

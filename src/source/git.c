@@ -497,3 +497,22 @@ bool source_git(Store *s, Arena *a, const GitRef *r, const GitCommit *c, Snapsho
     (void)snprintf(text, sizeof text, "%" PRIu64, *ret);
     return store_memo_put(s, &key, text, strlen(text), e);
 }
+
+bool source_git_time(Store *s, Arena *a, const GitRef *r, const GitCommit *c, int64_t *ret, Err *e)
+{
+    const char *args[] = {"log", "-1", "--no-show-signature", "--format=%ct", c->commit, NULL};
+    scoped(git_repo) GitRepo repo = {.lock = -1};
+    uint64_t at;
+    if (!git_repo_open(s, a, r, c, &repo, e) || !git_repo_fetch(&repo, a, c, e))
+        return false;
+    scoped(git_run) GitRun run = {
+        .git_dir = repo.path, .reach = GIT_LOCAL, .lock = repo.lock, .remote = r->remote};
+    if (!git_run(&run, args, e))
+        return false;
+    char *text = arena_strndup(a, buf_str(&run.out), strcspn(buf_str(&run.out), "\n"));
+    if (!str_u64(text, INT64_MAX, &at))
+        return err_set(e, ERR_NETWORK, "'%s': commit %.40s has no time after 1970",
+                       git_masked(a, r->remote), c->commit);
+    *ret = (int64_t)at;
+    return true;
+}

@@ -169,6 +169,10 @@ NODISCARD bool source_git_resolve(Store *s, Arena *a, const GitRef *r, GitCommit
 NODISCARD bool source_git(Store *s, Arena *a, const GitRef *r, const GitCommit *c, SnapshotId *ret,
                           Err *e);
 
+/* source_git_time - when a commit was made, in seconds. Fails as source_git(). */
+NODISCARD bool source_git_time(Store *s, Arena *a, const GitRef *r, const GitCommit *c,
+                               int64_t *ret, Err *e);
+
 /* ---- files of web servers ---- */
 
 typedef struct SourceHttp {

@@ -127,6 +127,22 @@ def test_podman_loads_dockers_archive(lighters, bases, known_good, needs, short_
     assert lighter.inspect("out")["Id"].split(":")[1] in done.stdout
 
 
+def test_what_a_layout_has_already_stays_word_for_word(lighter, project, temp):
+    lighter.build(project, "-o", f"type=oci,dest={temp}/dir,tar=false", dockerfile=DOCKERFILE, tag="one")
+    index = json.loads((temp / "dir/index.json").read_text())
+    index["annotations"] = {"of": "the layout"}
+    index["manifests"][0]["annotations"]["mine"] = "kept"
+    index["manifests"][0]["artifactType"] = "application/x"
+    (temp / "dir/index.json").write_text(json.dumps(index))
+    lighter.build(project, "-o", f"type=oci,dest={temp}/dir,tar=false", dockerfile="FROM scratch\nCOPY f /\n", tag="two")
+    now = json.loads((temp / "dir/index.json").read_text())
+    assert now["annotations"] == index["annotations"] and now["manifests"][0] == index["manifests"][0]
+    assert [m["annotations"]["org.opencontainers.image.ref.name"].split("/")[-1] for m in now["manifests"]] == ["one:latest", "two:latest"]
+    lighter.build(project, "-o", f"type=oci,dest={temp}/dir,tar=false", dockerfile="FROM scratch\nCOPY f /g\n", tag="one")
+    assert len(json.loads((temp / "dir/index.json").read_text())["manifests"]) == 2
+    skopeo("inspect", f"oci:{temp}/dir:docker.io/library/one:latest")
+
+
 def test_nothing_is_left_where_an_archive_could_not_be_written(lighter, project, temp):
     refused = lighter.build(project, "-o", f"type=oci,dest={temp}/no/such/a.tar", dockerfile=DOCKERFILE,
                             code=None)

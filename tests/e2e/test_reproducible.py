@@ -5,12 +5,13 @@ import json
 import os
 import shutil
 import tarfile
+import time
 
 import pytest
 
 from harness import CONTENT_TIME, Image
 from servers import crane
-from test_contexts import git  # noqa: F401  a fixture
+from test_contexts import TIME, git  # noqa: F401  a fixture
 
 DOCKERFILE = """\
 FROM busybox
@@ -132,6 +133,37 @@ def test_rewrite_timestamp_false_dates_the_config_alone(lighters, bases, temp):
     image = Image(out)
     assert image.config["created"] == "2020-09-13T12:26:40Z"
     assert max(info.mtime for info in image.layers[-1].members.values()) > 1600000000
+
+
+@pytest.mark.parametrize("how", ["environment", "option", "argument"])
+def test_the_time_of_a_git_context_is_its_commits(lighters, bases, git, how):  # noqa: F811
+    lighter = fresh(lighters, bases)
+    git.repository("r.git", lighter.context({"Dockerfile": "FROM busybox\nARG SOURCE_DATE_EPOCH\nRUN echo at=$SOURCE_DATE_EPOCH\n"}))
+    words = {"environment": [], "option": ["--epoch=context"], "argument": ["--build-arg", "SOURCE_DATE_EPOCH=context"]}[how]
+    env = {"SOURCE_DATE_EPOCH": "context"} if how == "environment" else {}
+    done = lighter.build(git.url("r.git"), *words, tag="g", env=env)
+    assert done.said("at") == str(TIME)
+    assert lighter.image("g").config["created"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(TIME))
+
+
+def test_the_time_of_an_archive_is_its_newest_entrys(lighters, bases):
+    lighter = fresh(lighters, bases)
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data, at in (("Dockerfile", b"FROM busybox\nCOPY . /c\n", 1500000000), ("f", b"x", 1600000001), ("g", b"x", 1)):
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), at
+            tar.addfile(info, io.BytesIO(data))
+    words = ["--isolation", lighter.isolation] if lighter.isolation else []
+    lighter("build", *words, "-t", "a", "--epoch=context", "-", input=out.getvalue())
+    assert lighter.image("a").config["created"] == "2020-09-13T12:26:41Z"
+
+
+def test_a_directory_has_no_time_of_its_own(lighters, bases):
+    lighter = fresh(lighters, bases)
+    refused = lighter.build(lighter.context(FILES), "--epoch=context", code=2)
+    assert "a directory has no time of its own" in refused.error and "git log -1" in refused.error
+    assert "has no time of its own" in lighter("build", "--epoch=context", "-", input="FROM busybox\n", code=2).error
 
 
 def test_rewrite_timestamp_needs_a_time(lighters, bases):
