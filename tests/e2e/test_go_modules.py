@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from goproxy import (Module, Proxy, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
+from goproxy import (Module, Proxy, SumDB, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
 from harness import wait_for
 
 DOWNLOAD = """\
@@ -298,6 +298,73 @@ def test_a_killed_download_leaves_nothing_that_is_served(cold, proxy):
     proxy.faults.clear()
     assert build(cold, context, proxy=proxy).ran
     assert (kept(cold)[f"{a.path}@v1.0.0"] / "zip").read_bytes() == a.zip
+
+
+# ---- the checksum database -----------------------------------------------------------------------
+
+GET = "FROM golang:1.22\nWORKDIR /m\nRUN go mod init x && go get {path}@v1.0.0 && cat go.sum\n"
+
+
+@pytest.fixture
+def sumdb():
+    made = []
+    def make(*modules):
+        made.append(SumDB(modules))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_module_that_only_the_database_knows_is_proven_by_it_and_kept(cold, proxy, sumdb):
+    a, b = Module("example.test/sumdb/A"), Module("example.test/sumdb/b")
+    proxy.add(a, b)
+    db = sumdb(b, a)
+    text = GET.format(path=a.path)
+    plain = build(cold, cold.context({}), "--go-gateway=off", proxy=proxy, dockerfile=text, env={"GOSUMDB": db.setting()})
+    seen = build(cold, cold.context({}), "--no-cache", proxy=proxy, dockerfile=text, env={"GOSUMDB": db.setting()})
+    assert seen.log == plain.log
+    assert f"{a.path}@v1.0.0" in kept(cold)
+
+
+def test_bytes_that_the_database_excludes_end_the_build(go, proxy, sumdb):
+    a = Module("example.test/sumdb/wrong")
+    bad = Module(a.path, files={"a.go": "package evil\n"})
+    proxy.add(bad)
+    failed = build(go, go.context({}), proxy=proxy, dockerfile=GET.format(path=a.path), env={"GOSUMDB": sumdb(a).setting()}, code=5)
+    for part in ("the checksum database", a.path, "v1.0.0", a.zip_h1, bad.zip_h1, proxy.url):
+        assert part in failed.error, part
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+@pytest.mark.parametrize("what", ["signature", "record", "tile"])
+def test_a_database_that_is_not_right_proves_nothing(go, proxy, sumdb, what):
+    """S2: go stops, and nothing is kept."""
+    a, b = Module(f"example.test/sumdb/{what}"), Module("example.test/sumdb/other")
+    proxy.add(a, b)
+    db = sumdb(b, a)
+    if what == "signature":
+        db.key.a += 1
+    elif what == "record":
+        db.faults[f"{a.path}@v1.0.0"] = lambda h, body: Proxy.send(h, 200, body.replace(a.zip_h1.encode(), b.zip_h1.encode()))
+    else:
+        db.faults["000.p/2"] = flipped
+    failed = build(go, go.context({}), proxy=proxy, dockerfile=GET.format(path=a.path), env={"GOSUMDB": db.setting()}, code=None)
+    assert failed.code in (1, 5)
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+def test_a_database_with_two_histories_is_an_alarm(cold, proxy, sumdb):
+    """S3: the second tree is not a continuation of the one that was seen."""
+    mods = [Module(f"example.test/fork/m{i}") for i in range(4)]
+    proxy.add(*mods)
+    db = sumdb(*mods[:2])
+    build(cold, cold.context({}), proxy=proxy, dockerfile=GET.format(path=mods[0].path), env={"GOSUMDB": db.setting()})
+    fork = sumdb(mods[3], mods[2], mods[1])
+    db.records, db.listed = fork.records, fork.listed
+    failed = build(cold, cold.context({}), proxy=proxy, dockerfile=GET.format(path=mods[2].path), env={"GOSUMDB": db.setting()}, code=5)
+    assert "histor" in failed.error or "fork" in failed.error, failed.error
+    assert f"{mods[2].path}@v1.0.0" not in kept(cold)
 
 
 # ---- settings ------------------------------------------------------------------------------------
