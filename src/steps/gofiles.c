@@ -14,6 +14,7 @@ typedef struct Finder {
     StrList seen;
     size_t ndir;
     bool any;
+    const PlanRun *run; /* the first command that runs Go */
 } Finder;
 
 /* A file of the context; false when there is none, or none that can be read. */
@@ -51,6 +52,9 @@ static void learn(Finder *f, const char *dir, bool wanted)
         return;
     if (!wanted || !read_file(f, dir, "go.mod", GO_MOD_MAX, &mod))
         mod.len = 0;
+    if (mod.len)
+        gowords_tell(f->env, f->run, dir, (Str){buf_str(&mod), mod.len},
+                     (Str){buf_str(&sum), sum.len});
     gomod_learn(f->env->gomod, "go.sum", (Str){buf_str(&sum), sum.len},
                 (Str){buf_str(&mod), mod.len});
     f->any = true;
@@ -85,6 +89,17 @@ static void look_below(Finder *f, const char *dir, unsigned depth)
     }
 }
 
+/* The stamp that go puts into a program asks git for it. */
+static void look_at_git(const Finder *f)
+{
+    ViewNode node;
+    Err ignored = ERR_INIT;
+    if (view_lookup(f->view, "/.git", VIEW_NOFOLLOW, &node, &ignored) && node.exists &&
+        !node.passage)
+        gowords_tell_git(f->env, !S_ISDIR(node.st.st_mode), has(f, "/.git", "HEAD"),
+                         has(f, "/.git", "objects"));
+}
+
 /* The directory that a source is, or is in. */
 static void look_at(Finder *f, const char *path)
 {
@@ -98,6 +113,8 @@ static void look_at(Finder *f, const char *path)
     if (f->seen.n == before)
         return;
     learn(f, clean, true);
+    if (!file && !strcmp(clean, "/") && f->any)
+        look_at_git(f);
     if (!file)
         look_below(f, clean, 0);
 }
@@ -143,7 +160,7 @@ static bool has_download(const StepsEnv *env)
 bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
 {
     const PlanRun *r = env->gomod ? first_go(env->plan) : NULL;
-    Finder f = {.env = env, .arena = a};
+    Finder f = {.env = env, .arena = a, .run = r};
     static const StrList NONE = {0};
     if (!r)
         return true;

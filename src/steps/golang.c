@@ -75,10 +75,10 @@ bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env
     if (!w->env->gomod && !w->env->go_scope)
         return true;
     bool ok = stack_view(w->env->store, below, -1, &sv, e) &&
-           go_look(w, &sv.view, env, &ret->root, e) &&
-           stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
-           begin_modules(w, ret, env, e) &&
-           stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
+              go_look(w, &sv.view, env, &ret->root, e) &&
+              stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
+              begin_modules(w, ret, env, e) &&
+              stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
     steps_span(w, "what Go is lent", at);
     return ok;
 }

@@ -125,6 +125,17 @@ NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below,
                             Err *e);
 
 /*
+ * gowords_tell - say what the go command will not like about a module: go.mod wants a newer Go than
+ * the base has, go.sum lacks lines.
+ *
+ *   r    the first command that runs Go
+ *   dir  of the module in its context, "/" for the context itself
+ */
+void gowords_tell(const StepsEnv *env, const PlanRun *r, const char *dir, Str gomod, Str gosum);
+/* gowords_tell_git - the same of a .git that is a file, or lacks parts. */
+void gowords_tell_git(const StepsEnv *env, bool file, bool head, bool objects);
+
+/*
  * gofiles_learn - read the go.sum and go.mod files of contexts that COPY steps name, and begin to
  * fetch what they name. Namespaces are entered. Fails with ERR_NETWORK when --go-offline forbids
  * what is missing.

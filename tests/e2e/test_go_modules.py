@@ -562,3 +562,35 @@ def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
         "RUN --network=none GOPROXY=off GOFLAGS=-mod=readonly go mod verify && GOPROXY=off go run . 2>&1\n")
     log = build(go, project(go, a, files={"main.go": MAIN.format(path=a.path)}), proxy=proxy, dockerfile=text).log
     assert "all modules verified" in log and a.path in log
+
+
+# ---- said before it begins -----------------------------------------------------------------------
+
+VERSION = "FROM golang:1.22\nENV GOLANG_VERSION=1.22.12 GOTOOLCHAIN=local\nWORKDIR /app\nCOPY . .\nRUN go version\n"
+
+
+def test_a_go_that_is_too_old_is_named_before_it_is_run(go, proxy):
+    a = Module("example.test/said/a")
+    for line, said in (("1.23.4", True), ("1.22.12", False), ("1.22", False), ("1.23", True)):
+        result = build(go, project(go, a, go=line), "--no-cache", proxy=proxy, dockerfile=VERSION)
+        assert (f"go.mod asks for go {line}, and the base has 1.22.12" in result.stderr) == said, line
+    result = build(go, project(go, a, go="1.23.4"), proxy=proxy, dockerfile=VERSION.replace("local", "auto").replace("go version", "true"))
+    assert "asks for go" not in result.stderr
+
+
+def test_lines_that_go_sum_lacks_are_named(go, proxy):
+    a, b = Module("example.test/said/b"), Module("example.test/said/c")
+    proxy.add(a, b)
+    context = go.context({"go.mod": go_mod(a, b), "go.sum": go_sum(a)})
+    said = build(go, context, proxy=proxy, dockerfile=VERSION).stderr
+    assert "go.sum has no line for 1 of the modules that go.mod requires: example.test/said/c@v1.0.0" in said and "go mod tidy" in said
+    assert "go.sum has no line" not in build(go, project(go, a, b), proxy=proxy, dockerfile=VERSION).stderr
+
+
+@pytest.mark.parametrize("files, said", [({".git": "gitdir: ../x\n"}, "a file that leads out of it"), ({".git/HEAD": "ref: refs/heads/main\n"}, "without its objects"),
+                                         ({".git/HEAD": "x\n", ".git/objects/x": "x"}, None),
+                                         ({".git/HEAD": "x\n", ".dockerignore": ".git\n"}, None)])
+def test_half_a_repository_is_named(go, proxy, files, said):
+    a = Module("example.test/said/d")
+    stderr = build(go, project(go, a, files=files), "--no-cache", proxy=proxy, dockerfile=VERSION).stderr
+    assert (said in stderr) if said else ("'.git' of the context" not in stderr)
