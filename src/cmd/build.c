@@ -343,6 +343,8 @@ static bool build(Build *b, const StrList *operands)
     uint64_t at = clock_ns();
     go_begin(&b->opts->go, &b->env);
     bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    if (ok && b->opts->metadata)
+        steps_materials(&b->env, b->arena, &b->materials, &b->nmaterial);
     go_over(&b->env);
     event_span(&b->env.sink, 0, "solve", at);
     return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b);

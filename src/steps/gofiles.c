@@ -1,6 +1,8 @@
 /*
  * steps/gofiles.c - which modules a build will want: go.mod and go.sum of its contexts.
  */
+#include <stdlib.h>
+
 #include "base/fs.h"
 #include "steps/golang.h"
 
@@ -157,14 +159,12 @@ static bool has_download(const StepsEnv *env)
     return false;
 }
 
-bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
+/* What all contexts say; NULL when no step runs Go, or they say nothing. */
+static const PlanRun *learn_all(StepsEnv *env, Arena *a)
 {
     const PlanRun *r = env->gomod ? first_go(env->plan) : NULL;
     Finder f = {.env = env, .arena = a, .run = r};
-    static const StrList NONE = {0};
-    if (!r)
-        return true;
-    for (size_t i = 0; i < env->plan->nstep; i++) {
+    for (size_t i = 0; r && i < env->plan->nstep; i++) {
         const PlanStep *s = &env->plan->steps[i];
         for (size_t k = 0; s->kind == STEP_COPY && k < s->u.copy.nsource; k++)
             look_at_source(&f, &s->u.copy.sources[k]);
@@ -172,7 +172,14 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
             if (s->u.run.mounts[k].spec.type == DF_MOUNT_BIND)
                 look_at_source(&f, &s->u.run.mounts[k].source);
     }
-    if (!f.any)
+    return f.any ? r : NULL;
+}
+
+bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
+{
+    const PlanRun *r = learn_all(env, a);
+    static const StrList NONE = {0};
+    if (!r)
         return true;
     StrList all = strlist_copy(a, &r->env);
     for (size_t i = 0; i < env->step_env.n; i++) {
@@ -186,4 +193,35 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
         gomod_want_trees(env->gomod);
     gomod_prefetch(env->gomod, settings);
     return gomod_check_offline(env->gomod, e);
+}
+
+static int by_module(const void *x, const void *y)
+{
+    const GomodMaterial *m = x, *n = y;
+    int c = strcmp(m->mod.path, n->mod.path);
+    return c ? c : go_version_compare(m->mod.version, n->mod.version);
+}
+
+void steps_materials(StepsEnv *env, Arena *a, GomodMaterial **ret, size_t *ret_n)
+{
+    GoModule m;
+    const char *h1, *path;
+    GomodMaterial *v = NULL;
+    size_t n = 0, cap = 0;
+    if (env->gomod && !gomod_wanted(env->gomod, 0, &m, &h1)) /* all steps were hits */
+        (void)learn_all(env, a);
+    for (size_t i = 0; env->gomod && gomod_wanted(env->gomod, i, &m, &h1); i++) {
+        GomodMaterial x = {.mod = {arena_strdup(a, m.path), arena_strdup(a, m.version)}};
+        if (!gomod_find(env->gomod, a, h1, &path, &x))
+            x.h1 = arena_strdup(a, h1);
+        *ARENA_PUSH(a, v, n, cap) = x;
+    }
+    if (n)
+        qsort(v, n, sizeof *v, by_module);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!kept || strcmp(v[kept - 1].h1, v[i].h1) != 0)
+            v[kept++] = v[i];
+    *ret = v;
+    *ret_n = kept;
 }

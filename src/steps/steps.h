@@ -133,6 +133,13 @@ NODISCARD bool steps_log_in(const StepsEnv *env, Err *e);
  */
 NODISCARD bool steps_prepare(StepsEnv *env, Arena *a, Err *e);
 
+/*
+ * steps_materials - the Go modules that go.mod files of the contexts require and go.sum lists, each
+ * once, sorted; in the arena. Whose zip is not in the store has the zero digest. Nothing without
+ * env->gomod.
+ */
+void steps_materials(StepsEnv *env, Arena *a, GomodMaterial **ret, size_t *ret_n);
+
 void steps_work_done(StepWork *w);
 
 /*

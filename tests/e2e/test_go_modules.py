@@ -1,6 +1,8 @@
 """Go modules come through the module store: what a step sees of proxies is what its own GOPROXY says,
 what is kept is proven, and no image tells of it."""
 
+import hashlib
+import json
 import os
 import signal
 import time
@@ -562,6 +564,23 @@ def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
         "RUN --network=none GOPROXY=off GOFLAGS=-mod=readonly go mod verify && GOPROXY=off go run . 2>&1\n")
     log = build(go, project(go, a, files={"main.go": MAIN.format(path=a.path)}), proxy=proxy, dockerfile=text).log
     assert "all modules verified" in log and a.path in log
+
+
+# ---- what it was made of -------------------------------------------------------------------------
+
+def test_the_metadata_file_lists_the_modules_with_their_hashes(go, proxy):
+    b = Module("example.test/made/B")
+    a = Module("example.test/made/a", requires=[b])
+    proxy.add(a)
+    context = project(go, a)
+    want = [{"module": m.path, "version": "v1.0.0", "h1": m.zip_h1, "zip": "sha256:" + hashlib.sha256(m.zip).hexdigest()}
+            for m in (b, a)]
+    for _ in range(2):  # the second build has nothing to run
+        where = go.context({}) / "metadata.json"
+        build(go, context, "--metadata-file", where, proxy=proxy)
+        assert json.loads(where.read_text())["lighter.go.modules"] == want
+    build(go, context, "--metadata-file", where, "--go-gateway=off", proxy=proxy)
+    assert "lighter.go.modules" not in json.loads(where.read_text())
 
 
 # ---- said before it begins -----------------------------------------------------------------------
