@@ -49,8 +49,8 @@ const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s);
  */
 NODISCARD bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path,
                         Digest *ret, bool *ret_ok, Err *e);
-/* go_c_changed - whether a command changed what C code depends on, so that what it was given may
- * have been compiled with something else. `upper` is what it wrote. */
+/* go_c_changed - whether a command changed what C code depends on, or the toolchain, so that what
+ * it was given may have been compiled with something else. `upper` is what it wrote. */
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);

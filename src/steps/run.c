@@ -292,7 +292,7 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
     if (tells)
         t->again = "it wrote down what lighter lends it for Go modules";
     else if (stale)
-        t->again = "it changed headers or libraries of C that Go packages are compiled with";
+        t->again = "it changed what Go packages are compiled with";
     else if (other)
         t->again = "it changed modules that lighter unpacked for it";
     return true;

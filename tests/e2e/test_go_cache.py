@@ -247,6 +247,20 @@ def test_a_toolchain_that_was_patched_compiles_everything_anew(go):
     assert "runtime" in compiled(build(go, context, dockerfile=BUILD.replace("RUN go build", patch)))
 
 
+def test_a_toolchain_that_the_command_itself_patches_is_seen(go):
+    context = project(go, "patches", **{"p.sh": "printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\ngo build -v -o main .\n"})
+    build(go, context)
+    result = build(go, context, dockerfile=STAGES.format(run="sh ./p.sh", out="/app/main"))
+    assert "runs again without" in result.stderr and "runtime" in compiled(result)
+
+
+def test_a_toolchain_that_is_not_beside_the_go_command_is_lent_nothing(go):
+    context = project(go, "elsewhere")
+    text = BUILD.replace("WORKDIR", "RUN cp -a /usr/local/go /go2\nENV GOROOT=/go2\nWORKDIR")
+    build(go, context, dockerfile=text)
+    assert "runtime" in compiled(build(go, context, "--no-cache", dockerfile=text))
+
+
 CGO = {"main.go": 'package main\n\n// #include <answer.h>\nimport "C"\n\nfunc main() { println(C.ANSWER) }\n'}
 HEADER = ("FROM golang:1.22 AS builder\nENV CGO_ENABLED=1\nRUN echo '#define ANSWER {n}' > /usr/include/answer.h\nWORKDIR /app\n"
           "COPY . .\nRUN {mount}go build -o main . && ./main 2>&1 | tee said\nFROM scratch\nCOPY --from=builder /app/said /\n")
