@@ -57,6 +57,12 @@ bool err_wrap(Err *e, const char *fmt, ...)
     return false;
 }
 
+bool err_moved(Err *e, ErrMoved how)
+{
+    e->moved = how;
+    return false;
+}
+
 void die_nomem(void)
 {
     static const char msg[] = "lighter: out of memory\n";

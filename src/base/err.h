@@ -24,8 +24,12 @@ typedef enum ErrKind {
 /* Longest message kept; longer ones are cut, never overrun. */
 enum { ERR_MSG_MAX = 4096 };
 
+/* What was read has changed meanwhile, or is gone: the same may succeed when it is done again. */
+typedef enum ErrMoved { MOVED_NOT, MOVED_CHANGED, MOVED_GONE } ErrMoved;
+
 typedef struct Err {
     ErrKind kind;
+    ErrMoved moved;
     char msg[ERR_MSG_MAX]; /* outer clause first, no newline at the end */
 } Err;
 
@@ -43,6 +47,9 @@ bool err_errno(Err *e, ErrKind kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* err_wrap - put "clause: " in front of the message that is there. Returns false. */
 bool err_wrap(Err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* err_moved - say of a failure that it may not come again. Returns false. */
+bool err_moved(Err *e, ErrMoved how);
 
 /* die_nomem - end the process: lighter does not go on without memory. */
 _Noreturn void die_nomem(void);

@@ -87,6 +87,11 @@ static const OptRow ROWS[] = {
 };
 static const OptTable TABLE = {"lighter build [OPTIONS] DIR|GIT|URL|-",
                                "build an image from a Dockerfile", ROWS, NELEM(ROWS), false};
+static const OptTable VERIFY_TABLE = {
+    "lighter verify [OPTIONS OF BUILD] IMAGE DIR|GIT|URL|-",
+    "build again, without the cache, and tell what differs from an image; exit code 5 if anything "
+    "does",
+    ROWS, NELEM(ROWS), false};
 static const OptTable PLAN_TABLE = {"lighter plan [OPTIONS OF BUILD] DIR|GIT|URL|-",
                                     "tell which steps a build would reuse and which it would run",
                                     ROWS, NELEM(ROWS), false};
@@ -99,6 +104,8 @@ static bool read_epoch(Build *b)
     uint64_t at;
     if (!text) /* of a build argument, or an ARG's default */
         text = b->plan.epoch;
+    if (!text)
+        text = b->verify_epoch;
     b->times = (LayerTimes){.kind = TIMES_KEEP};
     if (!text || !*text)
         return true;
@@ -286,9 +293,8 @@ static void read_no_cache(Build *b)
         for (char *w = strtok_r(copy, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
             bool known = false;
             for (size_t k = 0; k < b->plan.nstep && !known; k++) {
-                const char *stage = b->plan.steps[k].stage;
-                size_t n = strcspn(stage, " ");
-                known = strlen(w) == n && !strncasecmp(w, stage, n);
+                Str stage = plan_stage_name(&b->plan.steps[k]);
+                known = strlen(w) == stage.len && !strncasecmp(w, stage.ptr, stage.len);
             }
             strlist_add(b->arena, &b->env.no_cache, w);
             if (!known)
@@ -320,6 +326,8 @@ static bool prepare(Build *b, const StrList *operands)
     if (!open_store(b))
         return false;
     event_span(&b->env.sink, 0, "open the store", at);
+    if (b->verify && !verify_begin(b))
+        return false;
     b->env.plan = &b->plan;
     b->env.file = &b->file;
     at = clock_ns();
@@ -328,6 +336,11 @@ static bool prepare(Build *b, const StrList *operands)
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
     read_no_cache(b);
+    uint32_t *kept = NEW_N(b->arena, uint32_t, b->ntarget + 1);
+    for (size_t i = 0; i < b->ntarget; i++)
+        kept[i] = b->targets[i].result;
+    b->env.kept = kept;
+    b->env.nkept = b->ntarget;
     go_scope(&b->opts->go, b->arena, &b->env);
     event_span(&b->env.sink, 0, "resolve and plan", at);
     return true;
@@ -347,13 +360,15 @@ static bool build(Build *b, const StrList *operands)
         steps_materials(&b->env, b->arena, &b->materials, &b->nmaterial);
     go_over(&b->env);
     event_span(&b->env.sink, 0, "solve", at);
-    return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b);
+    return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b) &&
+           (!b->verify || verify_end(b));
 }
 
+/* `verify`: NULL, or the image that is to come out. */
 static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, bool dry,
-                      int *ret_code, Err *e)
+                      const char *verify, int *ret_code, Err *e)
 {
-    Build b = {.arena = a, .opts = o, .dry = dry, .e = e};
+    Build b = {.arena = a, .opts = o, .dry = dry, .verify = verify, .e = e};
     if (!watch_begin(&b))
         return false;
     bool ok = dry ? prepare(&b, operands) && explain_plan(&b) : build(&b, operands);
@@ -385,13 +400,28 @@ static bool carry_out(Arena *a, const BuildOpts *o, const StrList *operands, boo
 
 static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
 {
-    return carry_out(a, opts, operands, false, ret_code, e);
+    return carry_out(a, opts, operands, false, NULL, ret_code, e);
 }
 
 static bool run_dry(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
 {
-    return carry_out(a, opts, operands, true, ret_code, e);
+    return carry_out(a, opts, operands, true, NULL, ret_code, e);
 }
 
+static bool run_verify(Arena *a, const void *opts, const StrList *operands, int *ret_code, Err *e)
+{
+    BuildOpts o = *(const BuildOpts *)opts;
+    StrList rest = {.v = operands->v + 1, .n = operands->n - 1};
+    if (operands->n < 2)
+        return err_set(e, ERR_USAGE, "needs an image and the context that it is built of");
+    if (o.tags.n || o.outputs.n || o.push || o.load || o.metadata)
+        return err_set(e, ERR_USAGE,
+                       "what is built to compare goes nowhere: leave out --tag, "
+                       "--output, --push, --load and --metadata-file");
+    o.no_cache = true;
+    return carry_out(a, &o, &rest, false, operands->v[0], ret_code, e);
+}
+
+const Cmd CMD_VERIFY = {"verify", &VERIFY_TABLE, sizeof(BuildOpts), run_verify, NULL};
 const Cmd CMD_BUILD = {"build", &TABLE, sizeof(BuildOpts), run, NULL};
 const Cmd CMD_PLAN = {"plan", &PLAN_TABLE, sizeof(BuildOpts), run_dry, NULL};

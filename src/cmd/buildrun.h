@@ -86,7 +86,10 @@ typedef struct Watch {
 typedef struct Build {
     Arena *arena;
     const BuildOpts *opts;
-    bool dry; /* `lighter plan`: nothing is built or recorded */
+    bool dry;                 /* `lighter plan`: nothing is built or recorded */
+    const char *verify;       /* `lighter verify`: the image that is to come out, else NULL */
+    Digest verify_id;         /* its ID */
+    const char *verify_epoch; /* the rule its times follow, as --epoch has it, or NULL */
     Store *store;
     Registry *registry;
     Watch watch;
@@ -188,6 +191,11 @@ NODISCARD bool recheck_parse(Build *b, unsigned *ret);
 NODISCARD bool recheck(Build *b);
 /* explain_tell - keep why the steps of a solution ran for `lighter why`, and tell it with --why. */
 NODISCARD bool explain_tell(Build *b);
+
+/* verify_begin - find the image that is to be built again, and its rule for times. */
+NODISCARD bool verify_begin(Build *b);
+/* verify_end - compare it with what was built. Fails with ERR_CHECK when they differ. */
+NODISCARD bool verify_end(Build *b);
 
 /* watch_begin - choose a view and let it hear everything that is said. Fails with ERR_USAGE. */
 NODISCARD bool watch_begin(Build *b);

@@ -30,9 +30,9 @@ typedef struct Cmd {
 } Cmd;
 
 extern const Cmd CMD_BUILD, CMD_IMAGES, CMD_INSPECT, CMD_SAVE, CMD_LOAD, CMD_RUN, CMD_RMI, CMD_DU,
-    CMD_PRUNE, CMD_LOG, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_TAG, CMD_LOGIN, CMD_LOGOUT, CMD_WHY,
-    CMD_PLAN;
-extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE, CMD_STORE; /* groups */
+    CMD_PRUNE, CMD_LOG, CMD_DOCTOR, CMD_PULL, CMD_PUSH, CMD_COPY, CMD_COMPARE, CMD_VERIFY,
+    CMD_HISTORY, CMD_PACK, CMD_TAG, CMD_LOGIN, CMD_LOGOUT, CMD_WHY, CMD_PLAN;
+extern const Cmd CMD_CONTEXT, CMD_DOCKERFILE, CMD_IMAGE, CMD_INDEX, CMD_STORE; /* groups */
 
 /* cmd_store - open the user's store for what this host can do. NULL isolation: snapshots are not
  * touched. */
@@ -44,5 +44,8 @@ NODISCARD bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *
 
 /* cmd_print - print text in which may be somebody else's words, so that it steers no terminal. */
 void cmd_print(FILE *to, const char *text);
+
+/* cmd_age - "3 hours ago", as people read ages; `created` in seconds since the epoch. */
+void cmd_age(int64_t created, char *out, size_t cap);
 
 #endif

@@ -1,6 +1,8 @@
 /*
  * cmd/common.c - what several commands do.
  */
+#include <time.h>
+
 #include "base/owner.h"
 #include "base/rune.h"
 #include "cmd/cmd.h"
@@ -33,4 +35,26 @@ void cmd_print(FILE *to, const char *text)
     scoped(buf) Buf shown = BUF_INIT;
     buf_add_clean_lines(&shown, text, strlen(text));
     fputs(buf_str(&shown), to);
+}
+
+void cmd_age(int64_t created, char *out, size_t cap)
+{
+    static const struct {
+        int64_t seconds;
+        const char *name;
+    } UNITS[] = {{31536000, "year"}, {2592000, "month"}, {604800, "week"}, {86400, "day"},
+                 {3600, "hour"},     {60, "minute"},     {1, "second"}};
+    int64_t d = (int64_t)time(NULL) - created;
+    if (created <= 0) {
+        (void)snprintf(out, cap, "unknown");
+        return;
+    }
+    for (size_t i = 0; i < NELEM(UNITS); i++)
+        if (d >= UNITS[i].seconds) {
+            int64_t n = d / UNITS[i].seconds;
+            (void)snprintf(out, cap, "%lld %s%s ago", (long long)n, UNITS[i].name,
+                           n == 1 ? "" : "s");
+            return;
+        }
+    (void)snprintf(out, cap, "just now");
 }

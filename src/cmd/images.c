@@ -1,8 +1,6 @@
 /*
  * cmd/images.c - `lighter images` and `lighter inspect`.
  */
-#include <time.h>
-
 #include "base/json.h"
 #include "cmd/cmd.h"
 #include "source/source.h"
@@ -16,29 +14,6 @@ static const OptRow IMAGES_ROWS[] = {
 };
 static const OptTable IMAGES_TABLE = {"lighter images [OPTIONS] [NAME]", "list images in the store",
                                       IMAGES_ROWS, NELEM(IMAGES_ROWS), false};
-
-/* "3 hours ago", as people read ages. */
-static void age(int64_t created, char *out, size_t cap)
-{
-    static const struct {
-        int64_t seconds;
-        const char *name;
-    } UNITS[] = {{31536000, "year"}, {2592000, "month"}, {604800, "week"}, {86400, "day"},
-                 {3600, "hour"},     {60, "minute"},     {1, "second"}};
-    int64_t d = (int64_t)time(NULL) - created;
-    if (created <= 0) {
-        (void)snprintf(out, cap, "unknown");
-        return;
-    }
-    for (size_t i = 0; i < NELEM(UNITS); i++)
-        if (d >= UNITS[i].seconds) {
-            int64_t n = d / UNITS[i].seconds;
-            (void)snprintf(out, cap, "%lld %s%s ago", (long long)n, UNITS[i].name,
-                           n == 1 ? "" : "s");
-            return;
-        }
-    (void)snprintf(out, cap, "just now");
-}
 
 static void print_row(Arena *a, const StoreTag *t)
 {
@@ -54,7 +29,7 @@ static void print_row(Arena *a, const StoreTag *t)
         repo = image_ref_familiar(a, &ref);
     }
     digest_hex(&t->id, hex);
-    age(t->created, when, sizeof when);
+    cmd_age(t->created, when, sizeof when);
     str_size(t->size, size, sizeof size);
     printf("%-32s %-12s %.12s   %-16s %-9s %zu%s%s\n", repo, tag, hex, when, size, t->nlayer,
            mark ? "  " : "", mark ? mark + 1 : "");

@@ -10,11 +10,11 @@
 #include "dockerfile/dockerfile.h"
 
 static const Cmd *const CMDS[] = {
-    &CMD_BUILD,   &CMD_PLAN,       &CMD_WHY,    &CMD_LOG,   &CMD_IMAGES, &CMD_INSPECT,
-    &CMD_PULL,    &CMD_PUSH,       &CMD_TAG,    &CMD_SAVE,  &CMD_LOAD,   &CMD_RUN,
-    &CMD_RMI,     &CMD_LOGIN,      &CMD_LOGOUT, &CMD_DU,    &CMD_PRUNE,  &CMD_STORE,
-    &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE,  &CMD_DOCTOR};
-enum { MAX_WORDS = 32 };
+    &CMD_BUILD, &CMD_PLAN,  &CMD_WHY,   &CMD_LOG,     &CMD_IMAGES,     &CMD_INSPECT, &CMD_PULL,
+    &CMD_PUSH,  &CMD_TAG,   &CMD_COPY,  &CMD_COMPARE, &CMD_VERIFY,     &CMD_HISTORY, &CMD_PACK,
+    &CMD_INDEX, &CMD_SAVE,  &CMD_LOAD,  &CMD_RUN,     &CMD_RMI,        &CMD_LOGIN,   &CMD_LOGOUT,
+    &CMD_DU,    &CMD_PRUNE, &CMD_STORE, &CMD_CONTEXT, &CMD_DOCKERFILE, &CMD_IMAGE,   &CMD_DOCTOR};
+enum { MAX_WORDS = 64 };
 
 static void print(const Buf *b, int fd)
 {
@@ -139,13 +139,17 @@ static int run_group(const Cmd *group, int argc, char **argv)
 static const struct {
     const char *group, *word, *cmd;
 } SPELLINGS[] = {
-    {"buildx", "build", "build"},    {"buildx", "b", "build"},     {"builder", "build", "build"},
-    {"image", "build", "build"},     {"image", "ls", "images"},    {"image", "list", "images"},
-    {"image", "pull", "pull"},       {"image", "push", "push"},    {"image", "tag", "tag"},
-    {"image", "inspect", "inspect"}, {"image", "save", "save"},    {"image", "load", "load"},
-    {"image", "rm", "rmi"},          {"image", "remove", "rmi"},   {"container", "run", "run"},
-    {"buildx", "du", "du"},          {"system", "df", "du"},       {"buildx", "prune", "prune"},
-    {"builder", "prune", "prune"},   {"system", "prune", "prune"}, {"buildx", "version", "version"},
+    {"buildx", "build", "build"},  {"buildx", "b", "build"},
+    {"builder", "build", "build"}, {"image", "build", "build"},
+    {"image", "ls", "images"},     {"image", "list", "images"},
+    {"image", "pull", "pull"},     {"image", "push", "push"},
+    {"image", "tag", "tag"},       {"image", "inspect", "inspect"},
+    {"image", "save", "save"},     {"image", "load", "load"},
+    {"image", "rm", "rmi"},        {"image", "history", "history"},
+    {"image", "remove", "rmi"},    {"container", "run", "run"},
+    {"buildx", "du", "du"},        {"system", "df", "du"},
+    {"buildx", "prune", "prune"},  {"builder", "prune", "prune"},
+    {"system", "prune", "prune"},  {"buildx", "version", "version"},
 };
 
 /* The command that two words of docker's mean, or NULL. */

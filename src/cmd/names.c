@@ -4,6 +4,7 @@
 #include "cmd/names.h"
 
 #include "cmd/cmd.h"
+#include "source/source.h"
 
 static const char *other_name(Arena *a, const char *name, const char *platform)
 {
@@ -74,4 +75,41 @@ bool names_copy(Store *s, Arena *a, const char *word, const char *name, Err *e)
     for (size_t i = 0; i < n; i++)
         all[i + 1] = (NamedImage){v[i].id, strchr(v[i].name, STORE_PLATFORM_MARK) + 1};
     return names_put(s, a, name, all, n + 1, e);
+}
+
+static bool platform_of(Store *s, Arena *a, const Digest *id, const char **ret, Err *e)
+{
+    SourceImage img;
+    if (!source_image(s, a, id, &img, e))
+        return false;
+    Platform p = {img.config.os ? img.config.os : "",
+                  img.config.architecture ? img.config.architecture : "",
+                  img.config.variant ? img.config.variant : ""};
+    *ret = image_platform_text(a, &p);
+    return true;
+}
+
+bool names_join(Store *s, Arena *a, const char *name, const Digest *ids, size_t n, Err *e)
+{
+    Platform host = image_platform_host();
+    const char *here = image_platform_text(a, &host);
+    NamedImage *all = NEW_N(a, NamedImage, n + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        NamedImage one = {.id = ids[i]};
+        size_t k = 0;
+        if (!platform_of(s, a, &ids[i], &one.platform, e))
+            return false;
+        while (k < count && strcmp(all[k].platform, one.platform) != 0)
+            k++;
+        all[k] = one;
+        count += k == count;
+    }
+    for (size_t i = 1; i < count; i++)
+        if (!strcmp(all[i].platform, here)) {
+            NamedImage first = all[0];
+            all[0] = all[i];
+            all[i] = first;
+        }
+    return names_put(s, a, name, all, count, e);
 }

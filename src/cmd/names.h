@@ -24,5 +24,11 @@ NODISCARD bool names_put(Store *s, Arena *a, const char *name, const NamedImage 
 NODISCARD bool names_of(Store *s, Arena *a, const char *word, Digest **ret, size_t *ret_n, Err *e);
 /* names_copy - let another full reference mean what a user's word means. */
 NODISCARD bool names_copy(Store *s, Arena *a, const char *word, const char *name, Err *e);
+/*
+ * names_join - let a full reference mean these images, one for each platform: of two for one
+ * platform the later counts, and this machine's has the name alone.
+ */
+NODISCARD bool names_join(Store *s, Arena *a, const char *name, const Digest *ids, size_t n,
+                          Err *e);
 
 #endif

@@ -148,6 +148,9 @@ void watch_end(Build *b, bool ok)
     w->ui = NULL;
     history_done(w->history);
     w->history = NULL;
+    w->fan = (EventFan){.n = 0}; /* only the trace hears what follows */
+    if (w->trace)
+        event_fan_add(&w->fan, trace_sink(w->trace));
     if (ok && w->opts.quiet && !b->dry && !b->stdout_taken)
         printf("%s\n", id);
 }

@@ -128,6 +128,9 @@ void context_filter_done(ContextFilter *f);
  */
 NODISCARD bool context_unchanged(const Context *c, Arena *a, const char *source,
                                  const ContextFilter *f, Digest *ret, bool *ret_unchanged, Err *e);
+/* context_forget - look at everything anew from here on: what was seen has changed. True: some of
+ * it had been seen before that time (clock_ns). */
+bool context_forget(const Context *c, uint64_t before_ns);
 /* context_learn - what a source selects, for the next build's context_unchanged(). */
 void context_learn(const Context *c, const ContextFilter *f, const char *source,
                    const Selection *sel);

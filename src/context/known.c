@@ -73,10 +73,11 @@ static bool scan_of(const Context *c, const char *dir, const TreeFilter *filter,
                          .index = &k->index,
                          .root = index_root(&k->index, name)};
         Scan *scan;
+        uint64_t now = clock_ns();
         if (!scan_new(&spec, &scan, e))
             return false;
         s = ARENA_PUSH(&k->arena, k->scans, k->nscan, k->scan_cap);
-        *s = (KnownScan){.name = name, .scan = scan};
+        *s = (KnownScan){.name = name, .scan = scan, .at_ns = now};
         if (scan_unchanged(scan) && spec.root->has_digest) {
             s->tree = spec.root->digest;
             s->n = spec.root->n;
@@ -141,7 +142,7 @@ static bool read_file(const Context *c, const ViewNode *file, KnownFile *f, Err 
 }
 
 /* The digest of a file. Under the lock. */
-static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err *e)
+static bool content_of(const Context *c, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e)
 {
     Known *k = known_of(c);
     KnownFile f = {0};
@@ -150,6 +151,7 @@ static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err 
     if (map_get(&k->by_path, file->path, &i) && index_same(&k->files[i].st, &f.st) &&
         !(k->files[i].flags & INDEX_RACY)) {
         *ret = k->files[i].content;
+        *ret_racy = false;
         return true;
     }
     const IndexEntry *old = old_file(k, file->path);
@@ -170,14 +172,15 @@ static bool content_of(const Context *c, const ViewNode *file, Digest *ret, Err 
     (void)map_put(&k->by_path, f.path, k->nfile);
     *ARENA_PUSH(&k->arena, k->files, k->nfile, k->file_cap) = f;
     *ret = f.content;
+    *ret_racy = f.flags & INDEX_RACY;
     return true;
 }
 
-static bool content(const void *arg, const ViewNode *file, Digest *ret, Err *e)
+static bool content(const void *arg, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e)
 {
     const Context *c = arg;
     pthread_mutex_lock(&known_of(c)->lock);
-    bool ok = content_of(c, file, ret, e);
+    bool ok = content_of(c, file, ret, ret_racy, e);
     pthread_mutex_unlock(&known_of(c)->lock);
     return ok;
 }
@@ -240,13 +243,27 @@ void context_learn(const Context *c, const ContextFilter *f, const char *source,
     Known *k = known_of(c);
     pthread_mutex_lock(&k->lock);
     KnownScan *s = find_scan(k, root_name(&a, node.path, f ? &filter : NULL));
-    if (s && !s->has_tree) {
+    if (s && !s->has_tree && !k->forgot) {
         tree_digest(&sel->tree, &s->tree);
         s->n = sel->tree.n;
         s->has_tree = true;
         k->stale = true;
     }
     pthread_mutex_unlock(&k->lock);
+}
+
+bool context_forget(const Context *c, uint64_t before_ns)
+{
+    Known *k = known_of(c);
+    bool early = false;
+    pthread_mutex_lock(&k->lock);
+    for (size_t i = 0; i < k->nscan; i++) {
+        early |= *k->scans[i].name && k->scans[i].at_ns < before_ns;
+        k->scans[i].name = "";
+    }
+    k->forgot = true;
+    pthread_mutex_unlock(&k->lock);
+    return early;
 }
 
 /* ---- keeping ---- */
@@ -262,6 +279,8 @@ static void write_scans(const Known *k, IndexWriter *w)
 {
     for (size_t i = 0; i < k->nscan; i++) {
         const KnownScan *s = &k->scans[i];
+        if (!*s->name)
+            continue;
         IndexRoot root = {.name = index_add_text(w, s->name, strlen(s->name)),
                           .n = (uint32_t)s->n,
                           .has_digest = s->has_tree,

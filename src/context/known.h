@@ -2,8 +2,8 @@
  * context/known.h - what a build has seen of its context, and what the last one saw. Private to
  * context/.
  *
- * Each directory that a COPY names is scanned once a build, so that two steps never see two states
- * of it. Behind one lock; any thread may ask.
+ * Each directory that a COPY names is scanned once a build, and again when a step found that it
+ * had changed. Behind one lock; any thread may ask.
  *
  * Used by: context.  Uses: scan, index.
  */
@@ -17,9 +17,11 @@
 
 /* A directory that was scanned. */
 typedef struct KnownScan {
-    const char *name; /* the directory and what chooses in it, as the index names its roots */
+    /* The directory and what chooses in it, as the index names its roots; "": it has changed. */
+    const char *name;
     Scan *scan;
-    Digest tree; /* tree_digest() of all that is in it, once known */
+    uint64_t at_ns; /* when it was made */
+    Digest tree;    /* tree_digest() of all that is in it, once known */
     size_t n;
     bool has_tree;
 } KnownScan;
@@ -45,6 +47,7 @@ typedef struct Known {
     size_t nscan, scan_cap, nfile, file_cap;
     Map by_path; /* -> place in `files` */
     bool stale;  /* a file was read that the index does not have */
+    bool forgot; /* directories are looked at anew, so that nothing is learned of them any more */
 } Known;
 
 struct Context;

@@ -56,7 +56,8 @@ typedef struct ScanDir {
     struct ScanDir **dirs;
     size_t nfile, ndir;
     atomic_uint todo, nequal, nexact, ngone, nkept;
-    bool same; /* `old` describes it to the last bit */
+    bool same;        /* `old` describes it to the last bit */
+    atomic_bool gone; /* it vanished after its name was read */
 } ScanDir;
 
 /* A directory to be listed (n is 0), or n of its names. */
@@ -247,6 +248,15 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const ScanFile *)a)->name, ((const ScanFile *)b)->name);
 }
 
+/* Whether what failed of a directory did so because it is gone, as those of programs are that work
+ * beside us: then it was never there. */
+static bool is_gone(Scan *s, ScanDir *d, bool failed)
+{
+    if (failed && errno == ENOENT && d != s->top)
+        d->gone = s->changed = s->stale = true;
+    return d->gone;
+}
+
 static bool read_names(Worker *w, ScanDir *d, int fd, Err *e)
 {
     ssize_t n;
@@ -257,6 +267,8 @@ static bool read_names(Worker *w, ScanDir *d, int fd, Err *e)
             add_name(w, d, fd, de);
             at += de->d_reclen;
         }
+    if (is_gone(w->scan, d, n < 0))
+        return true;
     if (n < 0)
         return err_errno(e, ERR_DOCKERFILE, "read directory '%s'", shown(w->scan, d));
     d->nfile = w->names.len / sizeof(ScanFile);
@@ -277,25 +289,19 @@ static bool read_names(Worker *w, ScanDir *d, int fd, Err *e)
 bool scan_is_local(int fd)
 {
     /* What changes these file systems is not only this kernel. FUSE may be anything. */
-    static const unsigned long REMOTE[] = {NFS_SUPER_MAGIC,
-                                           SMB_SUPER_MAGIC,
-                                           0xFF534D42 /* CIFS */,
-                                           0xFE534D42 /* SMB2 */,
-                                           V9FS_MAGIC,
-                                           FUSE_SUPER_MAGIC,
-                                           CODA_SUPER_MAGIC,
-                                           AFS_SUPER_MAGIC,
-                                           0x6B414653 /* kAFS */,
-                                           0x00C36400 /* Ceph */,
-                                           0x01161970 /* GFS2 */,
-                                           0x7461636F /* OCFS2 */,
-                                           0x0BD00BD0 /* Lustre */,
-                                           0x47504653 /* GPFS */};
+    static const unsigned long OTHERS[] = {
+        NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, 0xFF534D42 /* CIFS */, 0xFE534D42 /* SMB2 */, V9FS_MAGIC,
+        FUSE_SUPER_MAGIC, CODA_SUPER_MAGIC, AFS_SUPER_MAGIC, 0x6B414653 /* kAFS */,
+        0x00C36400 /* Ceph */, 0x01161970 /* GFS2 */, 0x7461636F /* OCFS2 */,
+        0x0BD00BD0 /* Lustre */, 0x47504653 /* GPFS */,
+        /* Images, whose maker chose inodes and all times: the next one may have the same. */
+        SQUASHFS_MAGIC, EROFS_SUPER_MAGIC_V1, ISOFS_SUPER_MAGIC, CRAMFS_MAGIC, UDF_SUPER_MAGIC,
+        0x7275 /* romfs */};
     struct statfs fs;
     if (fstatfs(fd, &fs) < 0)
         return false;
-    for (size_t i = 0; i < NELEM(REMOTE); i++)
-        if ((unsigned long)fs.f_type == REMOTE[i])
+    for (size_t i = 0; i < NELEM(OTHERS); i++)
+        if ((unsigned long)fs.f_type == OTHERS[i])
             return false;
     return true;
 }
@@ -338,6 +344,9 @@ static bool read_file(Worker *w, const ScanDir *d, int fd, const struct stat *st
     /* O_NONBLOCK: a FIFO that came in the file's place must not hold the build up. */
     scoped(fd) int in = openat(fd, f->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     const char *slash = d->len ? "/" : "";
+    f->gone = in < 0 && errno == ENOENT;
+    if (f->gone)
+        return true;
     if (in < 0)
         return err_errno(e, ERR_DOCKERFILE, "open '%s%s%s'", d->path, slash, f->name);
     if (!scan_file(in, st, &f->content, &odd, e))
@@ -350,6 +359,9 @@ static bool read_target(Worker *w, const ScanDir *d, int fd, ScanFile *f, Err *e
 {
     char target[TREE_PATH_MAX];
     ssize_t n = readlinkat(fd, f->name, target, sizeof target - 1);
+    f->gone = n < 0 && errno == ENOENT;
+    if (f->gone)
+        return true;
     if (n < 0)
         return err_errno(e, ERR_DOCKERFILE, "read link '%s'", path_of(w, d, f->name, f->len));
     f->link = arena_strndup(&w->arena, target, (size_t)n);
@@ -404,7 +416,8 @@ static bool look_at(Worker *w, ScanDir *d, int fd, ScanFile *f, const IndexEntry
         return false;
     if (S_ISLNK(st.st_mode) && !read_target(w, d, fd, f, e))
         return false;
-    atomic_fetch_add(&d->nequal, is_equal(w->scan, f, old));
+    atomic_fetch_add(&d->ngone, f->gone);
+    atomic_fetch_add(&d->nequal, !f->gone && is_equal(w->scan, f, old));
     return true;
 }
 
@@ -464,6 +477,8 @@ static bool list(Worker *w, ScanDir *d, Err *e)
     struct stat st;
     size_t from = 0, first = 0;
     scoped(fd) int fd = open_dir(s, d);
+    if (is_gone(s, d, fd < 0))
+        return true;
     if (d->depth > TREE_MAX_DEPTH)
         return err_set(e, ERR_DOCKERFILE, "'%s': directories are nested too deep", d->path);
     bool closed = d->flags & INDEX_PASSAGE && is_closed(fd);
@@ -476,6 +491,8 @@ static bool list(Worker *w, ScanDir *d, Err *e)
     (void)clock_gettime(CLOCK_REALTIME_COARSE, &d->now);
     if (!closed && !read_names(w, d, fd, e))
         return false;
+    if (d->gone)
+        return true;
     d->odd = !closed && has_xattrs(fd);
     if (d->odd)
         s->changed = true;
@@ -497,6 +514,8 @@ static bool list(Worker *w, ScanDir *d, Err *e)
 static bool look_again(Worker *w, const ScanItem *it, Err *e)
 {
     scoped(fd) int fd = open_dir(w->scan, it->dir);
+    if (is_gone(w->scan, it->dir, fd < 0))
+        return true;
     if (fd < 0)
         return err_errno(e, ERR_DOCKERFILE, "read directory '%s'", shown(w->scan, it->dir));
     return look(w, it->dir, fd, it->first, it->n, e);
@@ -659,6 +678,8 @@ static bool fact_of(const Scan *s, const ScanDir *d, size_t i, size_t *ndir, Fac
     ret->dev = f ? f->dev : 0;
     if (S_ISDIR(ret->st->mode)) {
         ret->dir = d->dirs[(*ndir)++];
+        if (ret->dir->gone)
+            return false;
         ret->flags &= (uint8_t) ~(INDEX_ODD | INDEX_RACY);
         ret->flags |= ret->dir->odd ? INDEX_ODD : 0;
     }
@@ -716,6 +737,7 @@ static bool add_entry(Lister *l, const ScanDir *d, const Fact *k)
                      .link_group = k->flags & INDEX_LINKED ? group_of(l, k) : 0,
                      .content = *k->content,
                      .passage = k->flags & INDEX_MARKED,
+                     .racy = k->flags & INDEX_RACY,
                      .mtime = {st->mtime, st->mtime_ns},
                      .ctime = {st->ctime, st->ctime_ns}};
     return !(k->flags & INDEX_ODD) || tree_xattrs(l->scan->spec.dirfd, from, l->arena, t, l->e);
@@ -749,10 +771,19 @@ bool scan_tree(const Scan *s, Arena *a, Tree *out, Err *e)
     return ok;
 }
 
+static size_t count_facts(const Scan *s, const ScanDir *d)
+{
+    size_t n = 0;
+    for (size_t i = 0, ndir = 0; i < count(d); i++) {
+        Fact k;
+        n += fact_of(s, d, i, &ndir, &k);
+    }
+    return n;
+}
+
 static uint32_t write_dir(const Scan *s, const ScanDir *d, IndexWriter *w)
 {
-    size_t n = count(d) - (d->same ? 0 : d->ngone);
-    uint32_t block = index_add_block(w, (uint32_t)n);
+    uint32_t block = index_add_block(w, (uint32_t)count_facts(s, d));
     for (size_t i = 0, ndir = 0, to = 0; i < count(d); i++) {
         Fact k;
         if (!fact_of(s, d, i, &ndir, &k))

@@ -53,7 +53,8 @@ NODISCARD bool scan_tree(const Scan *s, Arena *a, Tree *out, Err *e);
 /* scan_write - the scan as a block of a new index. */
 uint32_t scan_write(const Scan *s, IndexWriter *w);
 
-/* scan_is_local - whether times on this file system tell of every change: it is on no network. */
+/* scan_is_local - whether times on this file system tell of every change: it is on no network, and
+ * no image that somebody made with times of his choice. */
 bool scan_is_local(int fd);
 /*
  * scan_file - the digest of one file that is open, and whether it has extended attributes.

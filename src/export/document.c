@@ -7,8 +7,10 @@ static const ExportStyle OWN_STYLE;
 
 bool style_own(const ExportStyle *st)
 {
-    bool gzip = st->form.how == PACK_NOTHING || st->form.how == PACK_GZIP;
-    return gzip && st->form.level == LAYER_LEVEL_OWN && !st->force && !st->docker && !st->nnote;
+    bool gzip = st->form.how == PACK_NOTHING || st->form.how == PACK_GZIP, noted = false;
+    for (size_t i = 0; i < st->nnote; i++)
+        noted = noted || st->notes[i].place == AT_MANIFEST;
+    return gzip && st->form.level == LAYER_LEVEL_OWN && !st->force && !st->docker && !noted;
 }
 
 void style_notes(Arena *a, const ExportStyle *style, ExportPlace place, const char *platform,

@@ -130,6 +130,26 @@ NODISCARD bool export_files(Store *s, Arena *a, const ExportItem *items, size_t 
 NODISCARD bool export_stream(Store *s, Arena *a, const ExportItem *items, size_t n,
                              const ExportStyle *style, ExportForm form, int fd, Err *e);
 
+/* ---- as it came ---- */
+
+/* An image, or an index of several, whose documents are in the store and go out byte for byte. */
+typedef struct ExportCopy {
+    Descriptor top;
+    const char *repo; /* where blobs are that are not in the store; NULL: all are */
+} ExportCopy;
+
+/* export_copy_push - to registries; what one of them has already is not sent. `names` are full
+ * references with a tag. Fails with ERR_NETWORK, ERR_STORE. */
+NODISCARD bool export_copy_push(Store *s, Registry *r, Arena *a, const ExportCopy *c,
+                                const StrList *names, Err *e);
+/* export_copy_fetch - have all its blobs in the store. */
+NODISCARD bool export_copy_fetch(Store *s, Registry *r, Arena *a, const ExportCopy *c, Err *e);
+/* export_copy_files - to an archive or a layout; `name`: what index.json calls it, or NULL. */
+NODISCARD bool export_copy_files(Store *s, Registry *r, Arena *a, const ExportCopy *c,
+                                 const char *name, const char *dest, bool dir, Err *e);
+
+/* ---- file systems ---- */
+
 /* A file system on its way out. */
 typedef struct ExportRoot {
     const View *view;

@@ -321,3 +321,16 @@ bool export_stream(Store *s, Arena *a, const ExportItem *items, size_t n, const 
     scoped(files) Files f = {.s = s, .a = a, .form = form};
     return collect(&f, items, n, style, e) && write_tar(&f, fd, e);
 }
+
+bool files_as_they_are(Store *s, Arena *a, const Descriptor *blobs, size_t n, const Descriptor *top,
+                       const char *dest, bool dir, Err *e)
+{
+    scoped(files) Files f = {.s = s, .a = a, .form = EXPORT_OCI};
+    Descriptor one = *top;
+    for (size_t i = 0; i < n; i++)
+        add_blob(a, &f.blobs, &blobs[i]);
+    f.index = (ImageIndex){.manifests = &one, .nmanifest = 1};
+    if (dir)
+        return write_layout(&f, dest, e) || err_wrap(e, "write '%s'", dest);
+    return write_tar_file(&f, dest, e);
+}

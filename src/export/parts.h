@@ -11,7 +11,8 @@
 NODISCARD bool export_layer(Store *s, Arena *a, const StoreLayer *l, const ExportStyle *style,
                             Descriptor *ret, Err *e);
 
-/* style_own - whether a style is that of an image's own manifest. */
+/* style_own - whether a style leaves an image its own manifest; what it says of indexes does not
+ * count. */
 bool style_own(const ExportStyle *style);
 
 /* style_notes - the style's annotations of a place; `platform` is of the image that is there, NULL
@@ -21,5 +22,15 @@ void style_notes(Arena *a, const ExportStyle *style, ExportPlace place, const ch
 
 /* export_platform - what an image of the store is for. */
 NODISCARD bool export_platform(Store *s, Arena *a, const Digest *id, Platform *ret, Err *e);
+
+/* export_repositories - of full references, the first of each repository. */
+StrList export_repositories(Arena *a, const StrList *names);
+/* export_repo - "docker.io/library/alpine" of a full reference. */
+const char *export_repo(Arena *a, const char *name);
+
+/* files_as_they_are - an archive or a layout of one image whose blobs, documents among them, are in
+ * the store; `top` is its entry in index.json. */
+NODISCARD bool files_as_they_are(Store *s, Arena *a, const Descriptor *blobs, size_t n,
+                                 const Descriptor *top, const char *dest, bool dir, Err *e);
 
 #endif

@@ -125,7 +125,7 @@ static bool push_layers(Push *p, const ExportItem *it, Err *e)
 }
 
 /* The names, the first of each repository. */
-static StrList repositories(Arena *a, const StrList *names)
+StrList export_repositories(Arena *a, const StrList *names)
 {
     StrList l = {0}, seen = {0};
     for (size_t i = 0; i < names->n; i++) {
@@ -140,7 +140,7 @@ static StrList repositories(Arena *a, const StrList *names)
     return l;
 }
 
-static const char *repo_of(Arena *a, const char *name)
+const char *export_repo(Arena *a, const char *name)
 {
     ImageRef ref;
     Err ignored = ERR_INIT; /* it was parsed before */
@@ -155,7 +155,7 @@ static bool push_text(Push *p, const char *name, bool by_digest, const Descripto
     char digest[DIGEST_TEXT_SIZE];
     digest_text(&d->digest, digest);
     if (by_digest)
-        name = arena_printf(p->a, "%s@%s", repo_of(p->a, name), digest);
+        name = arena_printf(p->a, "%s@%s", export_repo(p->a, name), digest);
     return store_read_blob(p->s, &d->digest, &text, e) &&
            registry_push_document(p->r, p->a, name, d->media_type, buf_str(&text), text.len, e);
 }
@@ -167,7 +167,7 @@ static bool remember(Push *p, const ExportItem *it, const char *name, const Expo
         Platform is;
         if (!export_platform(p->s, p->a, &it->ids[i], &is, e))
             return false;
-        StoreDoc row = {doc->top.digest, image_platform_text(p->a, &is), repo_of(p->a, name),
+        StoreDoc row = {doc->top.digest, image_platform_text(p->a, &is), export_repo(p->a, name),
                         doc->top.media_type};
         if (!store_doc_put(p->s, &it->ids[i], &row, e))
             return false;
@@ -194,7 +194,7 @@ static bool push_config(Push *p, const Descriptor *manifest, Err *e)
 static bool push_documents(Push *p, const ExportItem *it, const StrList *names, bool by_digest,
                            ExportDoc *doc, Err *e)
 {
-    if (!export_document(p->s, p->a, it, p->own ? NULL : p->style, doc, e))
+    if (!export_document(p->s, p->a, it, p->style, doc, e))
         return false;
     for (size_t i = 0; i < doc->nmanifest; i++) {
         if (!push_config(p, &doc->manifests[i], e))
@@ -214,7 +214,7 @@ bool export_push(Store *s, Registry *r, Arena *a, const ExportItem *it, const Ex
                  const StrList *names, bool by_digest, ExportDoc *ret, Err *e)
 {
     static const ExportStyle OWN;
-    StrList repos = repositories(a, names);
+    StrList repos = export_repositories(a, names);
     Push p = {.s = s, .r = r, .a = a, .repos = &repos, .style = style ? style : &OWN};
     p.own = style_own(p.style);
     return push_layers(&p, it, e) && push_documents(&p, it, names, by_digest, ret, e);

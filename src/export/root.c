@@ -33,7 +33,8 @@ bool export_roots_tar(const ExportRoot *roots, size_t n, LayerTimes times, const
 
 /* ---- as files ---- */
 
-static const char TMP[] = ".lighter-unfinished";
+/* What is being written, and what is written when that is its name. */
+static const char TMP[] = ".lighter-unfinished", TMP_OF_TMP[] = ".lighter-unfinished-2";
 
 typedef struct Writer {
     const View *view;
@@ -41,6 +42,7 @@ typedef struct Writer {
     Arena kept; /* paths of files with several names */
     Map inodes; /* "dev:ino" -> address of the first name's path below `top` */
     int top;
+    const char *tmp; /* the name that the entry has until it is whole */
     Err *e;
 } Writer;
 
@@ -58,16 +60,16 @@ static bool failed(Writer *w, const char *what, const char *path)
     return err_errno(w->e, ERR_USAGE, "%s '%s'", what, path);
 }
 
-/* Put what was made under TMP in its place. */
+/* Put what was made under w->tmp in its place. */
 static bool settle(Writer *w, int dirfd, const char *name, const char *path)
 {
     struct stat st;
-    if (renameat(dirfd, TMP, dirfd, name) == 0) {
-        (void)unlinkat(dirfd, TMP, 0); /* two names of one file: rename leaves both */
+    if (renameat(dirfd, w->tmp, dirfd, name) == 0) {
+        (void)unlinkat(dirfd, w->tmp, 0); /* two names of one file: rename leaves both */
         return true;
     }
     int why = errno;
-    (void)unlinkat(dirfd, TMP, 0);
+    (void)unlinkat(dirfd, w->tmp, 0);
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode))
         return err_set(w->e, ERR_USAGE,
                        "'%s' is a directory there and no directory in the image: remove it first",
@@ -84,7 +86,7 @@ static bool copy_file(Writer *w, const ViewNode *node, int dirfd, mode_t mode)
     if (in < 0)
         return err_errno(w->e, ERR_STORE, "open '/%s'", node->path);
     scoped(fd) int out =
-        openat(dirfd, TMP, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(dirfd, w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return failed(w, "create", node->path);
     if (!fs_copy_data(in, out, &size, w->e))
@@ -106,7 +108,7 @@ static bool link_file(Writer *w, const ViewNode *node, int dirfd, bool *ret_link
         return true;
     }
     *ret_linked = true;
-    return linkat(w->top, (const char *)(uintptr_t)first, dirfd, TMP, 0) == 0 ||
+    return linkat(w->top, (const char *)(uintptr_t)first, dirfd, w->tmp, 0) == 0 ||
            failed(w, "link", node->path);
 }
 
@@ -125,14 +127,16 @@ static bool write_link(Writer *w, const ViewNode *node, int dirfd, const char *n
     struct timespec at = rule_time(w, node->st.st_mtim), ts[2] = {at, at};
     if (!view_entry(w->view, &a, node, &t, w->e))
         return false;
-    if (symlinkat(t.link, dirfd, TMP) < 0 || utimensat(dirfd, TMP, ts, AT_SYMLINK_NOFOLLOW) < 0)
+    if (symlinkat(t.link, dirfd, w->tmp) < 0 ||
+        utimensat(dirfd, w->tmp, ts, AT_SYMLINK_NOFOLLOW) < 0)
         return failed(w, "create link", node->path);
     return settle(w, dirfd, name, node->path);
 }
 
 static bool write_fifo(Writer *w, const ViewNode *node, int dirfd, const char *name)
 {
-    if (mkfifoat(dirfd, TMP, 0600) < 0 || fchmodat(dirfd, TMP, node->st.st_mode & 07777, 0) < 0)
+    if (mkfifoat(dirfd, w->tmp, 0600) < 0 ||
+        fchmodat(dirfd, w->tmp, node->st.st_mode & 07777, 0) < 0)
         return failed(w, "create pipe", node->path);
     return settle(w, dirfd, name, node->path);
 }
@@ -158,6 +162,7 @@ static bool write_dir(Writer *w, const ViewNode *node, int dirfd, const char *na
 
 static bool write_node(Writer *w, const ViewNode *node, int dirfd, const char *name, unsigned depth)
 {
+    w->tmp = strcmp(name, TMP) != 0 ? TMP : TMP_OF_TMP;
     switch (tree_type(node->st.st_mode)) {
     case TREE_FILE:
         return write_file(w, node, dirfd, name);

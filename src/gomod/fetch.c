@@ -24,33 +24,31 @@ void got_done(Got *g)
 
 /* ---- one at a time ---- */
 
-/* True: it is for this thread to fetch it. False: somebody else has, just now: look again. */
-static bool flight_begin(Gomod *g, const char *key)
+/* Wait until nobody else fetches this; who comes out looks again whether it is there now. */
+static void flight_begin(Gomod *g, Flight *mine, const char *key)
 {
+    *mine = (Flight){.key = key};
     pthread_mutex_lock(&g->lock);
-    Flight *f = g->flights;
-    while (f && strcmp(f->key, key) != 0)
-        f = f->next;
-    bool mine = !f || f->landed;
-    if (!f) {
-        f = NEW(&g->arena, Flight);
-        *f = (Flight){.key = arena_strdup(&g->arena, key), .next = g->flights};
-        g->flights = f;
-    }
-    if (mine)
-        f->landed = false;
-    while (!mine && !f->landed)
+    for (Flight *f = g->flights; f;) {
+        if (strcmp(f->key, key) != 0) {
+            f = f->next;
+            continue;
+        }
         pthread_cond_wait(&g->landed, &g->lock);
+        f = g->flights;
+    }
+    mine->next = g->flights;
+    g->flights = mine;
     pthread_mutex_unlock(&g->lock);
-    return mine;
 }
 
-static void flight_end(Gomod *g, const char *key)
+static void flight_end(Gomod *g, const Flight *mine)
 {
     pthread_mutex_lock(&g->lock);
-    for (Flight *f = g->flights; f; f = f->next)
-        if (!strcmp(f->key, key))
-            f->landed = true;
+    Flight **at = &g->flights;
+    while (*at != mine)
+        at = &(*at)->next;
+    *at = mine->next;
     pthread_cond_broadcast(&g->landed);
     pthread_mutex_unlock(&g->lock);
 }
@@ -117,23 +115,31 @@ static void pass_text(Arena *a, const Ask *ask, Got *ret)
 
 /* ---- what a version is ---- */
 
+static bool kept_info(Gomod *g, const Ask *ask, Got *ret)
+{
+    if (!keep_get_info(g, ask->proxy->url, ask->req->path, &ret->text))
+        return false;
+    ret->status = 200;
+    ret->type = "application/json";
+    return true;
+}
+
 static void get_info(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 {
     GoInfo info;
     Err e = ERR_INIT;
+    Flight flight;
     const char *key = arena_printf(a, "info %s %s", ask->proxy->url, ask->req->path);
-    for (;;) {
-        if (keep_get_info(g, ask->proxy->url, ask->req->path, &ret->text)) {
-            ret->status = 200;
-            ret->type = "application/json";
-            return;
-        }
-        if (g->offline) {
-            offline(a, ask, ret);
-            return;
-        }
-        if (flight_begin(g, key))
-            break;
+    if (kept_info(g, ask, ret))
+        return;
+    if (g->offline) {
+        offline(a, ask, ret);
+        return;
+    }
+    flight_begin(g, &flight, key);
+    if (kept_info(g, ask, ret)) {
+        flight_end(g, &flight);
+        return;
     }
     pass_text(a, ask, ret);
     if (ret->status == 200 &&
@@ -142,7 +148,7 @@ static void get_info(Gomod *g, Arena *a, const Ask *ask, Got *ret)
                       (Str){buf_str(&ret->text), ret->text.len});
         view_add_info(g, ask->proxy->url, ask->req->path);
     }
-    flight_end(g, key);
+    flight_end(g, &flight);
 }
 
 /* ---- go.mod ---- */
@@ -179,21 +185,21 @@ static void judge_mod(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 
 static void get_mod(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 {
+    Flight flight;
     const char *key = arena_printf(a, "mod %s@%s", ask->req->mod.path, ask->req->mod.version);
-    for (;;) {
-        if (kept_mod(g, ask, ret))
-            return;
-        if (g->offline) {
-            offline(a, ask, ret);
-            return;
-        }
-        if (flight_begin(g, key))
-            break;
+    if (kept_mod(g, ask, ret))
+        return;
+    if (g->offline) {
+        offline(a, ask, ret);
+        return;
     }
-    pass_text(a, ask, ret);
-    if (ret->status == 200)
-        judge_mod(g, a, ask, ret);
-    flight_end(g, key);
+    flight_begin(g, &flight, key);
+    if (!kept_mod(g, ask, ret)) {
+        pass_text(a, ask, ret);
+        if (ret->status == 200)
+            judge_mod(g, a, ask, ret);
+    }
+    flight_end(g, &flight);
 }
 
 /* ---- zips ---- */
@@ -332,19 +338,18 @@ static void load_zip(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 
 static void get_zip(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 {
+    Flight flight;
     const char *key = arena_printf(a, "zip %s@%s", ask->req->mod.path, ask->req->mod.version);
-    for (;;) {
-        if (kept_zip(g, ask, ret))
-            return;
-        if (g->offline) {
-            offline(a, ask, ret);
-            return;
-        }
-        if (flight_begin(g, key))
-            break;
+    if (kept_zip(g, ask, ret))
+        return;
+    if (g->offline) {
+        offline(a, ask, ret);
+        return;
     }
-    load_zip(g, a, ask, ret);
-    flight_end(g, key);
+    flight_begin(g, &flight, key);
+    if (!kept_zip(g, ask, ret))
+        load_zip(g, a, ask, ret);
+    flight_end(g, &flight);
 }
 
 /* ---- all of them ---- */

@@ -17,10 +17,9 @@ typedef struct Sum {
     struct Sum *next;
 } Sum;
 
-/* Something that is being fetched, or was. */
+/* Something that is being fetched; of the thread that fetches it. */
 typedef struct Flight {
     const char *key;
-    bool landed;
     struct Flight *next;
 } Flight;
 

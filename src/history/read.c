@@ -58,16 +58,24 @@ static void take_first(Reader *x, const json_t *j)
     r->names = json_strlist(x->a, j, "names");
 }
 
-static HistoryStep *step_at(Reader *x, uint64_t step)
+/* Have so many steps at least; of one that nothing was said of, nothing is known. */
+static void have_steps(Reader *x, uint64_t n)
 {
     HistoryRecord *r = x->r;
-    if (step >= x->cap) {
-        size_t cap = step * 2 + 16;
+    if (n > STEPS_MAX)
+        return;
+    if (n > x->cap) {
+        size_t cap = n * 2 + 16;
         r->steps = arena_grow(x->a, r->steps, x->cap, cap, sizeof *r->steps);
         x->cap = cap;
     }
-    r->nstep = step > r->nstep ? step : r->nstep;
-    return &r->steps[step - 1];
+    r->nstep = n > r->nstep ? n : r->nstep;
+}
+
+static HistoryStep *step_at(Reader *x, uint64_t step)
+{
+    have_steps(x, step);
+    return &x->r->steps[step - 1];
 }
 
 static void take_step(Reader *x, const json_t *j)
@@ -108,7 +116,7 @@ static void take_end(Reader *x, const json_t *j)
     r->nlayer = number(j, "layers");
     keep_new(x->a, j, "error", &r->error);
     keep_new(x->a, j, "image", &r->image);
-    r->nstep = number(count, "steps") > r->nstep ? number(count, "steps") : r->nstep;
+    have_steps(x, number(count, "steps"));
     for (int i = 0; i < NSTEP_HOW; i++)
         r->count[i] = number(count, how_word((StepHow)i));
 }

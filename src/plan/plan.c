@@ -134,6 +134,16 @@ const char *plan_label(Cursor *c)
     return arena_printf(a, "%s%s %u/%u", where, name, ++c->at, c->total);
 }
 
+Str plan_stage_name(const PlanStep *s)
+{
+    const char *end = strrchr(s->stage, ' '), *begin;
+    if (!end)
+        return str_c(s->stage);
+    for (begin = end; begin > s->stage && begin[-1] != ' '; begin--)
+        ;
+    return (Str){begin, (size_t)(end - begin)};
+}
+
 const char *plan_title(Cursor *c)
 {
     return c->in->onbuild ? arena_printf(c->p->arena, "ONBUILD %s", c->in->text) : c->in->text;

@@ -185,6 +185,9 @@ NODISCARD bool plan_make(Arena *a, const DfFile *f, const PlanOpts *o, const Pla
 void plan_merge(Arena *a, Plan *into, const Plan *more, uint32_t *ret_result,
                 PlanHistory **ret_history);
 
+/* plan_stage_name - the stage of a step: what its label says between platform and count. */
+Str plan_stage_name(const PlanStep *s);
+
 /*
  * plan_chmod - the mode that --chmod gives to what has `mode`.
  * Source: chmod(1); BuildKit's --chmod, without a umask.

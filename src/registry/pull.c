@@ -400,6 +400,23 @@ bool registry_pull(Registry *r, Store *s, Arena *a, const char *name, const Plat
     return true;
 }
 
+bool registry_document(Registry *r, Store *s, Arena *a, const char *name, Descriptor *ret,
+                       const char **ret_repo, Err *e)
+{
+    Pull p = {.r = r, .s = s, .a = a, .name = name, .e = e};
+    scoped(doc) Doc doc = {.text = BUF_INIT};
+    Digest same;
+    if (!begin(&p))
+        return false;
+    const char *target = p.ref.digest ? p.ref.digest : p.ref.tag ? p.ref.tag : "latest";
+    if (!get(&p, "manifests", target, &doc) || !check_type(&p, &doc) ||
+        !store_put_blob(s, buf_str(&doc.text), doc.text.len, &same, e))
+        return false;
+    *ret = (Descriptor){.media_type = doc.type, .digest = doc.digest, .size = doc.text.len};
+    *ret_repo = p.repo;
+    return true;
+}
+
 bool registry_prepare(Registry *r, const char *repo, Err *e)
 {
     scoped(arena) Arena a = {0};

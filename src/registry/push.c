@@ -128,13 +128,18 @@ static bool begin_session(Upload *u, Err *e)
 }
 
 /* The repositories of the target's own registry that have the blob, without the target. */
-static bool mount_sources(Upload *u, StrList *ret, Err *e)
+static bool mount_sources(Upload *u, const StoreOrigin *origins, size_t norigin, StrList *ret,
+                          Err *e)
 {
-    StrList repos;
+    StrList repos = {0}, known;
     const char *prefix = arena_printf(u->t.a, "%s/", u->t.ref.domain);
     *ret = (StrList){0};
-    if (!store_blob_repos(u->s, u->t.a, &u->d->digest, &repos, e))
+    if (!store_blob_repos(u->s, u->t.a, &u->d->digest, &known, e))
         return false;
+    for (size_t i = 0; i < norigin; i++)
+        strlist_add_once(u->t.a, &repos, origins[i].repo);
+    for (size_t i = 0; i < known.n; i++)
+        strlist_add_once(u->t.a, &repos, known.v[i]);
     for (size_t i = 0; i < repos.n; i++)
         if (str_starts(repos.v[i], prefix) && strcmp(repos.v[i], u->t.repo) != 0)
             strlist_add(u->t.a, ret, repos.v[i] + strlen(prefix));
@@ -145,14 +150,14 @@ static bool mount_sources(Upload *u, StrList *ret, Err *e)
  * Ask for a mount. The answer is 201, or a session to be used as if no mount had been asked for.
  * Without the right to read the other repository there is neither, and an upload is begun.
  */
-static bool mount(Upload *u, bool *ret_mounted, Err *e)
+static bool mount(Upload *u, const StoreOrigin *origins, size_t norigin, bool *ret_mounted, Err *e)
 {
     scoped(buf) Buf body = BUF_INIT;
     StrList from;
     NetAnswer head;
     Err ignored = ERR_INIT;
     *ret_mounted = false;
-    if (!mount_sources(u, &from, e))
+    if (!mount_sources(u, origins, norigin, &from, e))
         return false;
     if (!from.n)
         return true;
@@ -385,7 +390,7 @@ static bool push_one(Upload *u, const StoreOrigin *origins, size_t norigin, Regi
     if (had)
         return true;
     *ret = SENT_MOUNTED;
-    if (!mount(u, &mounted, e))
+    if (!mount(u, origins, norigin, &mounted, e))
         return false;
     if (mounted)
         return true;

@@ -81,6 +81,15 @@ typedef struct RegistryPulled {
 NODISCARD bool registry_pull(Registry *r, Store *s, Arena *a, const char *ref,
                              const Platform *platform, RegistryPulled *ret, Err *e);
 
+/*
+ * registry_document - the manifest or index of a full reference, byte for byte, into the store; of
+ * an image that is passed on and not kept. Servers are asked even for what is here.
+ *
+ *   ret_repo  "docker.io/library/alpine", in the arena: where its blobs are
+ */
+NODISCARD bool registry_document(Registry *r, Store *s, Arena *a, const char *ref, Descriptor *ret,
+                                 const char **ret_repo, Err *e);
+
 /* ---- layers ---- */
 
 typedef struct RegistryBlob RegistryBlob;

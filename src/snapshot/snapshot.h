@@ -189,6 +189,10 @@ NODISCARD bool upper_touch_dir(Upper *u, const char *path, struct timespec mtime
 NODISCARD bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target,
                          const char *twin, Err *e);
 
+/* upper_still - whether an open file is what its entry says, and was while it was read. Fails with
+ * ERR_STEP when it is not. */
+NODISCARD bool upper_still(int fd, const TreeEntry *t, Err *e);
+
 /*
  * upper_remove - remove what is at `path` (resolved, as for upper_put) with all below; absence is
  * fine. What lower snapshots have there is hidden by a whiteout; a directory made there later hides

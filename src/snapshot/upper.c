@@ -261,12 +261,25 @@ static bool same_time(struct timespec a, struct timespec b)
     return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
-/* The bytes must be those whose digest is in the key. */
 static bool unchanged(int fd, const TreeEntry *t)
 {
     struct stat st;
     return fstat(fd, &st) == 0 && (uint64_t)st.st_size == t->size &&
            same_time(st.st_mtim, t->mtime) && same_time(st.st_ctim, t->ctime);
+}
+
+/* Whether a file has the bytes whose digest is in the key; of a racy one nothing but the bytes can
+ * tell. */
+static bool has_bytes(int fd, const TreeEntry *t, bool *ret, Err *e)
+{
+    Digest got;
+    *ret = true;
+    if (!t->racy)
+        return true;
+    if (lseek(fd, 0, SEEK_SET) < 0 || !digest_fd(fd, &got, NULL, e))
+        return false;
+    *ret = digest_eq(&got, &t->content);
+    return true;
 }
 
 static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
@@ -277,20 +290,33 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
         return false;
     errno = ENOENT;
     scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
+    bool gone = in < 0 && errno == ENOENT;
     if (in < 0)
-        return err_errno(e, ERR_STEP, "open '%s'", t->from);
+        return err_errno(e, ERR_STEP, "open '%s'", t->from) || (gone && err_moved(e, MOVED_GONE));
     scoped(fd) int out =
-        openat(u->dirfd, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(u->dirfd, target, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return err_errno(e, ERR_STORE, "create '/%s'", target);
-    bool before = unchanged(in, t);
-    if (!fs_copy_data(in, out, &size, e))
+    bool before = unchanged(in, t), same;
+    if (!fs_copy_data(in, out, &size, e) || !has_bytes(out, t, &same, e))
         return err_wrap(e, "copy '%s' into the store '%s'", t->from, store_path(u->store));
-    if (!before || !unchanged(in, t) || size != t->size)
-        return err_set(e, ERR_STEP,
-                       "'%s' changed while it was copied; build again when nobody writes to it",
-                       t->from);
-    return true;
+    if (before && unchanged(in, t) && size == t->size && same)
+        return true;
+    err_set(e, ERR_STEP, "'%s' changed while it was copied; build again when nobody writes to it",
+            t->from);
+    return err_moved(e, MOVED_CHANGED);
+}
+
+bool upper_still(int fd, const TreeEntry *t, Err *e)
+{
+    bool same = unchanged(fd, t);
+    if (same && !has_bytes(fd, t, &same, e))
+        return false;
+    if (same)
+        return true;
+    err_set(e, ERR_STEP, "'%s' changed while it was read; build again when nobody writes to it",
+            t->from);
+    return err_moved(e, MOVED_CHANGED);
 }
 
 static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)

@@ -47,7 +47,9 @@ static bool check_step(StepsEnv *env, Solution *s, size_t i, StrList *ret, Err *
                   .step = p,
                   .parent = s->works[i].parent,
                   .results = s->results,
-                  .key = s->works[i].key};
+                  .key = s->works[i].key,
+                  .anew = true,
+                  .trial = true};
     SnapshotId again = 0;
     bool known;
     StrList found = {0};

@@ -11,12 +11,15 @@
 #include "base/pool.h"
 #include "solve/why.h"
 
+/* How often a step is begun whose files have changed, and what counts as long before it. */
+enum { TRIES = 3, EARLY_NS = 500000000 };
+
 /* A step on its way through the pool. */
 typedef struct StepJob {
     Job job; /* first, so that a Job is its StepJob */
     struct Solver *solver;
     uint32_t step;
-    bool ok, hit;
+    bool ok, hit, started;
     Err err;
     uint64_t at_ns, ns; /* when it was taken up, and how long it took */
 } StepJob;
@@ -37,7 +40,7 @@ typedef struct Solver {
     StepState *state;
     uint32_t *nblocked; /* inputs not finished yet */
     StepJob *jobs;
-    Flight *flights; /* under the lock, like nflight; at most one a step */
+    Flight *flights; /* under the lock, like nflight; at most TRIES a step */
     size_t nflight;
     pthread_mutex_t lock;
     pthread_cond_t landed;
@@ -73,6 +76,18 @@ static void tell(const Solver *s, size_t i, EventKind kind, StepHow how, uint64_
     event_send(&s->env->sink, &ev);
 }
 
+/* Whether a step is to run whatever the records say. */
+static bool runs_anyway(const Solver *s, size_t i)
+{
+    const PlanStep *p = step_at(s, i);
+    const StrList *l = &s->env->no_cache;
+    Str stage = plan_stage_name(p);
+    bool named = s->flags & SOLVE_NO_CACHE;
+    for (size_t k = 0; k < l->n && !named; k++)
+        named = strlen(l->v[k]) == stage.len && !strncasecmp(l->v[k], stage.ptr, stage.len);
+    return named;
+}
+
 static void bind_inputs(Solver *s, size_t i)
 {
     const PlanStep *p = step_at(s, i);
@@ -81,6 +96,7 @@ static void bind_inputs(Solver *s, size_t i)
     w->step = p;
     w->parent = p->ninput > 0 ? &s->sol.results[p->inputs[0]] : NULL;
     w->results = s->sol.results;
+    w->anew = runs_anyway(s, i);
 }
 
 static bool inputs_done(const Solver *s, size_t i)
@@ -90,18 +106,6 @@ static bool inputs_done(const Solver *s, size_t i)
         if (s->state[p->inputs[k]] != STATE_DONE)
             return false;
     return true;
-}
-
-/* Whether a step is to run whatever the records say. */
-static bool runs_anyway(const Solver *s, size_t i)
-{
-    const PlanStep *p = step_at(s, i);
-    const StrList *l = &s->env->no_cache;
-    size_t n = strcspn(p->stage, " ");
-    bool named = s->flags & SOLVE_NO_CACHE;
-    for (size_t k = 0; k < l->n && !named; k++)
-        named = strlen(l->v[k]) == n && !strncasecmp(l->v[k], p->stage, n);
-    return named;
 }
 
 /* Find the result of a step whose inputs are known. *ret_hit is false when it must run. */
@@ -244,11 +248,25 @@ static void run_step(Solver *s, StepJob *j, StepResult *result)
     }
     j->ok = take_turn(s, j, &turn, result);
     if (j->ok && !j->hit) {
-        tell(s, j->step, EV_STEP_START, HOW_RAN, clock_ns(), 0);
+        if (!j->started)
+            tell(s, j->step, EV_STEP_START, HOW_RAN, clock_ns(), 0);
+        j->started = true;
         j->ok = steps_run(w, result, &j->err);
     }
     store_end_turn(&turn);
     land(s, flight, j->ok, result);
+}
+
+/*
+ * Whether a step that found its files other than they had been may begin again: what was looked at
+ * long before may have been edited since, and a file that is gone is no half-written one. A file
+ * that is being written is told of.
+ */
+static bool may_try_again(Solver *s, const StepJob *j)
+{
+    StepWork *w = &s->sol.works[j->step];
+    return j->err.moved != MOVED_NOT &&
+           (steps_look_again(w, j->at_ns - EARLY_NS) || j->err.moved == MOVED_GONE);
 }
 
 static void run_job(Job *job)
@@ -261,10 +279,16 @@ static void run_job(Job *job)
         err_set(&j->err, ERR_STEP, "cancelled");
         return;
     }
-    j->ok = look_up(s, j->step, result, &j->hit, &j->err);
-    event_span(&s->env->sink, j->step + 1, "look up", j->at_ns);
-    if (j->ok && !j->hit)
-        run_step(s, j, result);
+    for (int i = 1; i <= TRIES; i++) {
+        uint64_t at = clock_ns();
+        j->ok = look_up(s, j->step, result, &j->hit, &j->err);
+        event_span(&s->env->sink, j->step + 1, "look up", at);
+        if (j->ok && !j->hit)
+            run_step(s, j, result);
+        if (j->ok || i == TRIES || cancel_wanted() || !may_try_again(s, j))
+            break;
+        j->err = (Err)ERR_INIT;
+    }
     j->ns = clock_ns() - j->at_ns;
     Event ev = steps_event(&s->sol.works[j->step], EV_SPAN);
     ev.how = !j->ok ? HOW_FAILED : j->hit ? HOW_HIT : HOW_RAN;
@@ -463,7 +487,7 @@ bool solve(StepsEnv *env, unsigned flags, Solution *ret, Err *e)
     Solver s = new_solver(env, flags, e);
     s.nblocked = NEW_N(&s.sol.arena, uint32_t, n + 1);
     s.jobs = NEW_N(&s.sol.arena, StepJob, n + 1);
-    s.flights = NEW_N(&s.sol.arena, Flight, n + 1);
+    s.flights = NEW_N(&s.sol.arena, Flight, TRIES * n + 1);
     pthread_mutex_init(&s.lock, NULL);
     pthread_cond_init(&s.landed, NULL);
 

@@ -108,26 +108,37 @@ static bool take_entry(Door *x, TarReader *t, const TarEntry *ent, Found *f)
     return other_file(x, t, ent, f);
 }
 
-bool source_load_stream(Store *s, Arena *a, LayerIn *in, const Platform *platform, Loaded **ret,
-                        size_t *ret_n, Err *e)
+static Door door_for(Store *s, Arena *a, const Platform *platform, Err *e)
 {
-    scoped(found) Found f = {0};
-    Door x = {.store = s,
-              .arena = a,
-              .dirfd = -1,
-              .name = "archive",
-              .platform = platform ? *platform : image_platform_host(),
-              .e = e};
+    return (Door){.store = s,
+                  .arena = a,
+                  .dirfd = -1,
+                  .name = "archive",
+                  .platform = platform ? *platform : image_platform_host(),
+                  .e = e};
+}
+
+/* All files of the archive into the store; the documents that say what they are stay in `ret`. */
+static bool read_archive(Door *x, LayerIn *in, Found *ret)
+{
     TarReader t;
     bool ok = true, got = true;
     tar_reader_init(&t, in);
     while (ok && got) {
         TarEntry ent;
-        ok = tar_next(&t, &ent, &got, e) && (!got || take_entry(&x, &t, &ent, &f));
+        ok = tar_next(&t, &ent, &got, x->e) && (!got || take_entry(x, &t, &ent, ret));
     }
     tar_reader_done(&t);
-    if (!ok)
-        return err_wrap(e, "archive");
+    return ok || err_wrap(x->e, "archive");
+}
+
+bool source_load_stream(Store *s, Arena *a, LayerIn *in, const Platform *platform, Loaded **ret,
+                        size_t *ret_n, Err *e)
+{
+    scoped(found) Found f = {0};
+    Door x = door_for(s, a, platform, e);
+    if (!read_archive(&x, in, &f))
+        return false;
     if (f.index.len)
         return door_take_index(&x, buf_str(&f.index), f.index.len, NULL, ret, ret_n);
     if (f.manifest.len)
@@ -142,4 +153,21 @@ bool source_load_archive(Store *s, Arena *a, int fd, const Platform *platform, L
 {
     scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
     return source_load_stream(s, a, in, platform, ret, ret_n, e);
+}
+
+bool source_docs_archive(Store *s, Arena *a, int fd, const char *which, const Platform *platform,
+                         SourceDocs *ret, Err *e)
+{
+    scoped(found) Found f = {0};
+    scoped(layer_in) LayerIn *in = layer_in_new(fd, LAYER_SNIFF);
+    Door x = door_for(s, a, platform, e);
+    Descriptor top = {.media_type = NULL};
+    if (!read_archive(&x, in, &f))
+        return false;
+    if (!f.index.len)
+        return err_set(e, ERR_USAGE, "archive: holds no index.json, so it is no OCI archive");
+    if (!door_take_docs(&x, buf_str(&f.index), f.index.len, which, platform, &top))
+        return false;
+    *ret = (SourceDocs){.top = top};
+    return true;
 }

@@ -34,6 +34,10 @@ NODISCARD bool door_check_layer(Door *x, const Descriptor *d, Compression how,
 NODISCARD bool door_take_index(Door *x, const char *text, size_t len, const char *which,
                                Loaded **ret, size_t *ret_n);
 
+/* door_take_docs - what one entry of an index.json leads to, as it is; see source_docs_layout(). */
+NODISCARD bool door_take_docs(Door *x, const char *text, size_t len, const char *which,
+                              const Platform *platform, Descriptor *ret);
+
 /* ---- docker's own archives ---- */
 
 /* A file of an archive that may be a part of an image: its bytes are in the store. */

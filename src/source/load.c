@@ -272,24 +272,146 @@ bool door_take_index(Door *x, const char *text, size_t len, const char *which, L
     return true;
 }
 
+/* ---- documents as they are ---- */
+
+static bool take_docs(Door *x, const Descriptor *d, unsigned depth);
+
+static bool take_manifest_blobs(Door *x, const Buf *text)
+{
+    ImageManifest m;
+    if (!image_manifest_parse(x->arena, buf_str(text), text->len, &m, x->e) ||
+        !take_blob(x, &m.config))
+        return false;
+    for (size_t i = 0; i < m.nlayer; i++) {
+        Err why = ERR_INIT, *e = x->e;
+        bool foreign = image_layer_foreign(m.layers[i].media_type);
+        x->e = foreign ? &why : e; /* such a layer may stay where it is */
+        bool ok = take_blob(x, &m.layers[i]);
+        x->e = e;
+        if (!ok && !foreign)
+            return false;
+    }
+    return true;
+}
+
+/* A document and all that it names, into the store. */
+static bool take_docs(Door *x, const Descriptor *d, unsigned depth)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    ImageIndex idx;
+    if (depth > MAX_DEPTH)
+        return err_set(x->e, ERR_STORE, "%s: indexes are nested too deep", x->name);
+    if (!image_is_index(d->media_type) && !image_is_manifest(d->media_type))
+        return err_set(x->e, ERR_STORE, "%s: media type '%s' is no image", x->name,
+                       d->media_type ? d->media_type : "");
+    if (!take_doc(x, d, &text))
+        return false;
+    if (!image_is_index(d->media_type))
+        return take_manifest_blobs(x, &text) || err_wrap(x->e, "%s", x->name);
+    if (!image_index_parse(x->arena, buf_str(&text), text.len, &idx, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    for (size_t i = 0; i < idx.nmanifest; i++)
+        if (!take_docs(x, &idx.manifests[i], depth + 1))
+            return false;
+    return true;
+}
+
+bool door_take_docs(Door *x, const char *text, size_t len, const char *which,
+                    const Platform *platform, Descriptor *ret)
+{
+    ImageIndex idx;
+    Descriptor top = {.media_type = NULL};
+    size_t n = 0;
+    if (!image_index_parse(x->arena, text, len, &idx, x->e))
+        return err_wrap(x->e, "%s", x->name);
+    for (size_t i = 0; i < idx.nmanifest; i++)
+        if (!which || asked_for(x->arena, &idx.manifests[i], which)) {
+            top = idx.manifests[i];
+            n++;
+        }
+    if (n != 1)
+        return err_set(x->e, ERR_USAGE,
+                       n ? "%s: holds %zu images%s%s: say which one, by its tag"
+                         : "%s: holds %zu images%s%s",
+                       x->name, n, which ? " called " : "", which ? which : "");
+    if (platform && !to_manifest(x, &top, 0, &top))
+        return false;
+    *ret = (Descriptor){.media_type = top.media_type, .digest = top.digest, .size = top.size};
+    return take_docs(x, ret, 0);
+}
+
+/* ---- the layout ---- */
+
+static bool open_layout(Door *x, const char *dir, int *ret_fd, Buf *ret_index)
+{
+    int raw;
+    scoped(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(x->e, ERR_USAGE, "OCI layout '%s'", dir);
+    x->dirfd = fd;
+    x->name = dir;
+    if (!open_file(x, "index.json", &raw))
+        return err_wrap(x->e, "no OCI layout");
+    scoped(fd) int index = raw;
+    if (!fs_read_all(index, DOC_MAX, ret_index, x->e))
+        return err_wrap(x->e, "'%s/index.json'", dir);
+    *ret_fd = fd_take(&fd);
+    return true;
+}
+
+bool source_docs_layout(Store *s, Arena *a, const char *dir, const char *which,
+                        const Platform *platform, SourceDocs *ret, Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Door x = {
+        .store = s, .arena = a, .platform = platform ? *platform : image_platform_host(), .e = e};
+    Descriptor top = {.media_type = NULL};
+    int raw;
+    if (!open_layout(&x, dir, &raw, &text))
+        return false;
+    scoped(fd) int fd = raw;
+    x.dirfd = fd;
+    if (!door_take_docs(&x, buf_str(&text), text.len, which, platform, &top))
+        return false;
+    *ret = (SourceDocs){.top = top};
+    return true;
+}
+
+bool source_keep_docs(Store *s, Arena *a, const SourceDocs *d, Loaded **ret, size_t *ret_n, Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Door x = {.store = s, .arena = a, .dirfd = -1, .name = "image", .e = e};
+    ImageIndex idx = {.manifests = (Descriptor *)&d->top, .nmanifest = 1};
+    Loaded *v = NULL;
+    size_t n = 0, cap = 0;
+    if (image_is_index(d->top.media_type) &&
+        (!store_read_blob(s, &d->top.digest, &text, e) ||
+         !image_index_parse(a, buf_str(&text), text.len, &idx, e)))
+        return false;
+    for (size_t i = 0; i < idx.nmanifest; i++) {
+        const Descriptor *m = &idx.manifests[i];
+        Loaded one = {.name = NULL};
+        if (m->attestation || !image_is_manifest(m->media_type))
+            continue;
+        if (!take_image(&x, m, &one.id))
+            return false;
+        *ARENA_PUSH(a, v, n, cap) = one;
+    }
+    *ret = v;
+    *ret_n = n;
+    return n || err_set(e, ERR_STORE, "it holds no image");
+}
+
 bool source_load_layout(Store *s, Arena *a, const char *dir, const char *which,
                         const Platform *platform, Loaded **ret, size_t *ret_n, Err *e)
 {
     scoped(buf) Buf text = BUF_INIT;
-    scoped(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(e, ERR_USAGE, "OCI layout '%s'", dir);
-    Door x = {.store = s,
-              .arena = a,
-              .dirfd = fd,
-              .name = dir,
-              .platform = platform ? *platform : image_platform_host(),
-              .e = e};
+    Door x = {
+        .store = s, .arena = a, .platform = platform ? *platform : image_platform_host(), .e = e};
     int raw;
-    if (!open_file(&x, "index.json", &raw))
-        return err_wrap(e, "no OCI layout");
-    scoped(fd) int index = raw;
-    if (!fs_read_all(index, DOC_MAX, &text, e))
-        return err_wrap(e, "'%s/index.json'", dir);
+    if (!open_layout(&x, dir, &raw, &text))
+        return false;
+    scoped(fd) int fd = raw;
+    x.dirfd = fd;
     return door_take_index(&x, buf_str(&text), text.len, which, ret, ret_n);
 }

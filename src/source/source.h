@@ -94,6 +94,36 @@ NODISCARD bool source_load_archive(Store *s, Arena *a, int fd, const Platform *p
 NODISCARD bool source_load_stream(Store *s, Arena *a, LayerIn *in, const Platform *platform,
                                   Loaded **ret, size_t *ret_n, Err *e);
 
+/* ---- images that are passed on, byte for byte ---- */
+
+/* A manifest or an index in the store, and all documents that it leads to. */
+typedef struct SourceDocs {
+    Descriptor top;
+    const char *repo; /* which has the blobs that are not in the store; NULL: all are */
+} SourceDocs;
+
+/*
+ * source_docs_layout - the documents and blobs of one image of an OCI layout.
+ *
+ *   which     NULL: the only one; else a tag, a reference or "sha256:..." of its index.json
+ *   platform  NULL: an index stays whole; else what it has for this platform, without the index
+ *
+ * Fails with ERR_USAGE (no such image, or several), ERR_STORE.
+ */
+NODISCARD bool source_docs_layout(Store *s, Arena *a, const char *dir, const char *which,
+                                  const Platform *platform, SourceDocs *ret, Err *e);
+/* source_docs_archive - the same of an OCI archive. */
+NODISCARD bool source_docs_archive(Store *s, Arena *a, int fd, const char *which,
+                                   const Platform *platform, SourceDocs *ret, Err *e);
+/* source_docs_registry - the same of a full reference; documents only. Fails with ERR_NETWORK. */
+NODISCARD bool source_docs_registry(Store *s, Arena *a, Registry *r, const char *name,
+                                    const Platform *platform, SourceDocs *ret, Err *e);
+
+/* source_keep_docs - the images of documents whose blobs are all in the store, as if they had been
+ * loaded; attestations are passed over. None has a name. */
+NODISCARD bool source_keep_docs(Store *s, Arena *a, const SourceDocs *d, Loaded **ret,
+                                size_t *ret_n, Err *e);
+
 /* ---- a docker or podman that runs here ---- */
 
 /*

@@ -31,8 +31,10 @@ bool copy_key(StepWork *w, bool *ret_known, Err *e)
     const PlanCopy *c = &w->step->u.copy;
     KeyBuilder *k = &w->key_parts;
     *ret_known = true;
-    if (!w->sources)
+    if (!w->sources) {
         w->sources = NEW_N(&w->arena, StepSource, c->nsource);
+        w->seen_ns = clock_ns();
+    }
     for (size_t i = 0; i < c->nsource && *ret_known; i++)
         if (!source_name(w, &c->sources[i], &w->sources[i], ret_known, e))
             return false;
@@ -172,7 +174,7 @@ static bool unpack(Copier *c, const TreeEntry *t, bool *ret_done)
         return true;
     UntarOpts o = {.chown = c->copy->chown != NULL, .uid = c->uid, .gid = c->gid};
     *ret_done = true;
-    return upper_untar(c->up, fd, c->copy->dest, &o, c->e);
+    return upper_untar(c->up, fd, c->copy->dest, &o, c->e) && upper_still(fd, t, c->e);
 }
 
 /* What the next build may write a difference to. */
@@ -294,7 +296,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
     if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
-    if (able && !stacked_write(w, &below, ret, &done, e))
+    if (able && !w->anew && !stacked_write(w, &below, ret, &done, e))
         return false;
     if (done)
         return true;

@@ -51,8 +51,10 @@ bool mounts_key(StepWork *w, bool *ret_known, Err *e)
 {
     const PlanRun *r = &w->step->u.run;
     *ret_known = true;
-    if (r->nmount && !w->sources)
+    if (r->nmount && !w->sources) {
         w->sources = NEW_N(&w->arena, StepSource, r->nmount);
+        w->seen_ns = clock_ns();
+    }
     for (size_t i = 0; i < r->nmount; i++) {
         const PlanMount *m = &r->mounts[i];
         key_spec(&w->key_parts, m);

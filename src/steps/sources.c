@@ -41,6 +41,25 @@ static const Context *context_of(const StepWork *w, const PlanSource *p)
                                      : NULL;
 }
 
+/* Whether something of it was seen before that time. */
+static bool forget(const StepWork *w, const PlanSource *p, uint64_t before_ns)
+{
+    return context_of(w, p) && context_forget(context_of(w, p), before_ns);
+}
+
+bool steps_look_again(StepWork *w, uint64_t before_ns)
+{
+    const PlanCopy *c = copy_of(w);
+    const PlanRun *r = w->step->kind == STEP_RUN ? &w->step->u.run : NULL;
+    bool early = w->seen_ns < before_ns;
+    for (size_t i = 0; c && i < c->nsource; i++)
+        early |= forget(w, &c->sources[i], before_ns);
+    for (size_t i = 0; r && i < r->nmount; i++)
+        early |= forget(w, &r->mounts[i].source, before_ns);
+    w->sources = NULL;
+    return early;
+}
+
 /* ---- what is elsewhere ---- */
 
 static bool find_url(StepWork *w, const PlanSource *p, StepSource *s, Err *e)
@@ -394,8 +413,13 @@ bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *
         context_learn(context_of(w, p), chosen, pattern, &s->selection);
     if (!any)
         event_warning(&w->env->sink, "%s: nothing matches", source_place(w, p));
+    Digest content;
     s->selected = true;
+    selection_digest(&s->selection, &content);
     if (!s->named) /* otherwise the key was made of something shorter */
-        selection_digest(&s->selection, &s->content);
+        s->content = content;
+    else if (context_of(w, p) && !digest_eq(&content, &s->content))
+        return err_set(e, ERR_STEP, "%s: changed since it was looked at", source_place(w, p)) ||
+               err_moved(e, MOVED_CHANGED);
     return true;
 }

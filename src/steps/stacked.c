@@ -20,7 +20,7 @@ static void place_of(StepWork *w, Digest *ret)
 {
     const PlanCopy *c = &w->step->u.copy;
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    key_begin(&k, "place 1");
+    key_begin(&k, "place 2");
     key_text(&k, "scope", w->env->scope ? w->env->scope : "");
     key_text(&k, "stage", arena_strndup(&w->arena, w->step->stage, strcspn(w->step->stage, " ")));
     key_text(&k, "dest", c->dest);
@@ -48,7 +48,7 @@ static void basis_of(StepWork *w, Digest *ret)
 bool stacked_lists(const StepWork *w)
 {
     const PlanCopy *c = &w->step->u.copy;
-    if (w->step->kind != STEP_COPY)
+    if (w->step->kind != STEP_COPY || w->trial)
         return false;
     for (size_t i = 0; i < c->nsource; i++)
         if (c->sources[i].origin != PLAN_CONTEXT && c->sources[i].origin != PLAN_NAMED &&
@@ -81,6 +81,7 @@ typedef struct Note {
     SnapshotId snapshot;
     int64_t time;
     uint32_t time_ns, uid, gid, made, one_dir, unused;
+    Digest key;            /* of the step, whose record must name the snapshot */
     Digest basis, ignored; /* `ignored`: the ignore file's text */
 } Note;
 
@@ -127,7 +128,8 @@ static bool write_list(StepWork *w, const Copied *c, Err *e)
               .uid = c->uid,
               .gid = c->gid,
               .made = c->made,
-              .one_dir = c->one_dir};
+              .one_dir = c->one_dir,
+              .key = w->key};
     scoped(buf) Buf note = BUF_INIT, bytes = BUF_INIT;
     basis_of(w, &n.basis);
     ignore_of(w, &n.ignored);
@@ -211,6 +213,21 @@ bool stacked_keep(StepWork *w, Copied *c, Err *e)
     return write_list(w, c, e);
 }
 
+/*
+ * Whether the list's snapshot is still what the step led to. Numbers begin again with a new
+ * database, and a snapshot that has lost one it stood on is there, and not whole: neither has a
+ * record.
+ */
+static bool is_known(StepWork *w, const Note *n, bool *ret, Err *e)
+{
+    StoreRecord r;
+    bool found;
+    if (!store_record_get(w->env->store, &n->key, &r, &found, e))
+        return false;
+    *ret = found && r.snapshot == n->snapshot;
+    return true;
+}
+
 /* What this step wrote last, if a difference may lie on it. */
 static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err *e)
 {
@@ -230,7 +247,7 @@ static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err
     ret->made = n.made;
     ret->target = arena_strndup(&w->arena, text.ptr + sizeof n, text.len - sizeof n);
     *ret_found = n.snapshot && n.one_dir && digest_eq(&basis, &n.basis);
-    return !*ret_found || store_snapshot_exists(w->env->store, n.snapshot, ret_found, e);
+    return !*ret_found || is_known(w, &n, ret_found, e);
 }
 
 /* ---- the difference ---- */
@@ -297,6 +314,9 @@ static bool find_changes(Stacker *x, bool *ret_ok)
         if ((c.now && c.now->passage) || is_unchanged(&c))
             continue;
         if ((c.old && c.old->link_group) || (c.now && c.now->link_group))
+            return true;
+        /* A directory that is copied up keeps what it had. */
+        if (c.old && c.now && c.now->type == TREE_DIR && !tree_xattrs_same(c.old, c.now))
             return true;
         bool within = c.old && is_below(gone, c.old->path);
         if (lost && !within && !comes_to_light(x, c.old->path, &shows))

@@ -45,6 +45,9 @@ typedef struct StepsEnv {
     const Context *context;      /* NULL: the build has none */
     const Context *const *named; /* tree contexts, as PlanOpts numbers them */
     const Plan *plan;
+    const uint32_t
+        *kept; /* steps that images are made of; the plan's own result need not be here */
+    size_t nkept;
     const SourceImage *bases; /* as plan numbers them */
     StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
                          it */
@@ -104,11 +107,18 @@ typedef struct StepWork {
     KeyBuilder key_parts;
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
+    uint64_t seen_ns;           /* when these were first looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
     const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */
     const char *log;            /* name of the file with what it printed; NULL: nothing */
     int64_t created;            /* seconds since the epoch: when steps_run() began; 0: not yet */
+    bool anew;                  /* nothing of an earlier run may be in the result */
+    bool trial;                 /* the result is looked at, and nothing of it is remembered */
 } StepWork;
+
+/* steps_look_again - forget what was seen of a step's sources, for they have changed; its key is
+ * another then. True: something had been seen before that time (clock_ns). */
+bool steps_look_again(StepWork *w, uint64_t before_ns);
 
 /* steps_event - an event about this step, to be filled in further. */
 Event steps_event(const StepWork *w, EventKind kind);

@@ -142,11 +142,6 @@ static bool check_links(Check *c)
          "SELECT lower(hex(key)) FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",
          "DELETE FROM record WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id FROM snapshot)"},
-        {"snapshot %s: one that it stands on is not in the database", "what made it runs again",
-         "SELECT DISTINCT snapshot FROM part WHERE part NOT IN (SELECT id FROM snapshot)",
-         "DELETE FROM record WHERE snapshot IN (SELECT snapshot FROM part WHERE part NOT IN "
-         "(SELECT id FROM snapshot)); DELETE FROM part WHERE part NOT IN (SELECT id FROM "
-         "snapshot)"},
         {"unpacked layer", "it is unpacked again",
          "SELECT lower(hex(diff_id)) FROM layer WHERE snapshot <> 0 AND snapshot NOT IN (SELECT id "
          "FROM snapshot)",
@@ -169,6 +164,27 @@ static bool check_links(Check *c)
 }
 
 /* ---- snapshots and caches ---- */
+
+/* A difference without what it stands on is nothing, and must not be taken for a whole. */
+static bool check_parts(Check *c)
+{
+    StrList names;
+    if (!query(c,
+               "SELECT DISTINCT 's' || snapshot FROM part WHERE part NOT IN (SELECT id FROM "
+               "snapshot)",
+               &names))
+        return false;
+    for (size_t i = 0; i < names.n; i++) {
+        bool gone;
+        size_t at = c->n;
+        found(c, "what made it runs again", "snapshot %s: one that it stands on is gone",
+              names.v[i] + 1);
+        if (!drop(c, names.v[i], &gone))
+            return false;
+        c->v[at].repaired = gone;
+    }
+    return true;
+}
 
 static bool check_missing_snapshots(Check *c)
 {
@@ -400,9 +416,9 @@ bool store_check(Store *s, Arena *a, bool repair, StoreFinding **ret, size_t *re
     store_sweep(s);
     /* From what names least to what names most: each finding's repair is what the next looks at. */
     if (!check_database(&c) || !check_rows(&c) || !check_index(&c) || !collect_debris(s, e) ||
-        !check_missing_snapshots(&c) || !check_orphans(&c) || !check_mounts(&c) ||
-        !check_links(&c) || !check_blobs(&c) || !check_missing_blobs(&c) || !check_images(&c) ||
-        (c.n && !store_cache_unknown(s, e)))
+        !check_missing_snapshots(&c) || !check_parts(&c) || !check_orphans(&c) ||
+        !check_mounts(&c) || !check_links(&c) || !check_blobs(&c) || !check_missing_blobs(&c) ||
+        !check_images(&c) || (c.n && !store_cache_unknown(s, e)))
         return false;
     *ret = c.v;
     *ret_n = c.n;
@@ -412,13 +428,15 @@ bool store_check(Store *s, Arena *a, bool repair, StoreFinding **ret, size_t *re
 bool store_bad_snapshot(Store *s, SnapshotId id, Err *e)
 {
     scoped(arena) Arena a = {0};
-    StrList one = {0};
+    StrList names = {0};
+    SnapshotId *parts;
+    size_t n;
     scoped(fd) int lock = -1;
-    bool gone;
-    if (!collect_lock(s, true, &lock, e))
+    if (!collect_lock(s, true, &lock, e) || !store_snapshot_parts(s, &a, id, &parts, &n, e))
         return false;
-    strlist_add(&a, &one, arena_printf(&a, "s%" PRIu64, id));
-    return collect(s, &one, true, &gone, e);
+    for (size_t i = 0; i < n; i++)
+        strlist_add(&a, &names, arena_printf(&a, "s%" PRIu64, parts[i]));
+    return collect(s, &names, true, NEW_N(&a, bool, n + 1), e);
 }
 
 bool store_set_aside(const char *path, Err *e)

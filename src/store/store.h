@@ -418,7 +418,7 @@ typedef struct StoreFinding {
 NODISCARD bool store_check(Store *s, Arena *a, bool repair, StoreFinding **ret, size_t *ret_n,
                            Err *e);
 /* store_bad_snapshot - a snapshot is not what its image says: report it as store_check() does, and
- * drop it with what stands on it. */
+ * drop it with what it stands on: one of them is damaged, and nobody knows which. */
 NODISCARD bool store_bad_snapshot(Store *s, SnapshotId id, Err *e);
 /* store_set_aside - move a database that cannot be opened to meta.db.broken-<time>, so that the
  * next store_open() begins a new one. */

@@ -248,13 +248,14 @@ bool tree_hash(const View *v, Tree *t, Err *e)
             continue;
         if (x->link_group && x->link_group - 1 < i) {
             x->content = t->v[x->link_group - 1].content;
+            x->racy = t->v[x->link_group - 1].racy;
             continue;
         }
         ViewNode node;
         if (!view_lookup(v, x->from, VIEW_NOFOLLOW, &node, e))
             return false;
         if (v->reader && node.exists) {
-            if (!v->reader->content(v->arg, &node, &x->content, e))
+            if (!v->reader->content(v->arg, &node, &x->content, &x->racy, e))
                 return false;
             continue;
         }

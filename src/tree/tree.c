@@ -105,13 +105,9 @@ static bool text_same(const char *a, const char *b)
     return a == b || (a && b && !strcmp(a, b));
 }
 
-bool tree_entry_same(const TreeEntry *a, const TreeEntry *b)
+bool tree_xattrs_same(const TreeEntry *a, const TreeEntry *b)
 {
-    if (a->type != b->type || a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
-        !text_same(a->link, b->link) || a->major != b->major || a->minor != b->minor ||
-        a->nxattr != b->nxattr)
-        return false;
-    if (a->type == TREE_FILE && (a->size != b->size || !digest_eq(&a->content, &b->content)))
+    if (a->nxattr != b->nxattr)
         return false;
     for (size_t i = 0; i < a->nxattr; i++)
         if (strcmp(a->xattrs[i].name, b->xattrs[i].name) != 0 ||
@@ -119,4 +115,14 @@ bool tree_entry_same(const TreeEntry *a, const TreeEntry *b)
             memcmp(a->xattrs[i].value.ptr, b->xattrs[i].value.ptr, a->xattrs[i].value.len) != 0)
             return false;
     return true;
+}
+
+bool tree_entry_same(const TreeEntry *a, const TreeEntry *b)
+{
+    if (a->type != b->type || a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
+        !text_same(a->link, b->link) || a->major != b->major || a->minor != b->minor)
+        return false;
+    if (a->type == TREE_FILE && (a->size != b->size || !digest_eq(&a->content, &b->content)))
+        return false;
+    return tree_xattrs_same(a, b);
 }

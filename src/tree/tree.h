@@ -57,6 +57,9 @@ typedef struct TreeEntry {
      * Carried, never part of the digest. `ctime` tells whether the file changed since it was read.
      */
     struct timespec mtime, ctime;
+    /* Carried too: it was written so shortly before it was read that its times may stay as they are
+     * when it is written again. */
+    bool racy;
 } TreeEntry;
 
 typedef struct Tree {
@@ -74,6 +77,8 @@ void tree_digest(const Tree *t, Digest *ret);
 
 /* tree_entry_same - whether two entries are equal in all that enters the digest, the path aside. */
 bool tree_entry_same(const TreeEntry *a, const TreeEntry *b);
+/* tree_xattrs_same - whether they have the same attributes. */
+bool tree_xattrs_same(const TreeEntry *a, const TreeEntry *b);
 
 /* tree_write - append the entries of a walk as bytes, with a note of the caller's. */
 void tree_write(const Tree *t, Str note, Buf *out);
@@ -204,8 +209,8 @@ typedef struct ViewReader {
      */
     bool (*below)(const void *arg, Arena *a, const char *dir, const TreeFilter *filter, Tree *out,
                   Err *e);
-    /* The digest of a file. */
-    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, Err *e);
+    /* The digest of a file, and whether it is racy. */
+    bool (*content)(const void *arg, const ViewNode *file, Digest *ret, bool *ret_racy, Err *e);
 } ViewReader;
 
 /*

@@ -242,6 +242,12 @@ class Lighter:
                 bad.append(blob.name)
         return bad
 
+    def check(self, env=None):
+        """`lighter store check`, which must find nothing."""
+        words = ["--isolation", self.isolation] if self.isolation else []
+        said = self("store", "check", *words, code=None, env=env)
+        assert said.code == 0 and "in order" in said.stdout, said
+
     def writers_out(self):
         """Processes on this store: when no command runs, those left behind to write it out."""
         found, mark = [], f"LIGHTER_STORE={self.store}".encode()

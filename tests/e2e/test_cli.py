@@ -5,11 +5,16 @@ import subprocess
 
 import pytest
 
-COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout", "log")
+COMMANDS = ("build", "images", "inspect", "save", "load", "run", "pull", "push", "tag", "login", "logout", "log", "copy", "compare", "verify", "history", "pack")
 PROMISED = {
     "pull": ["--platform", "-q", "--lazy", "--authfile", "--tls-verify", "--registry-mirror"],
     "push": ["-q", "--digestfile", "--authfile", "--tls-verify", "--insecure"],
     "tag": [],
+    "compare": ["--no-times", "-q"],
+    "verify": ["-f", "--build-arg", "--epoch"],
+    "history": ["-q", "--no-trunc", "--format"],
+    "pack": ["-q"],
+    "copy": ["--platform", "-q", "--authfile", "--tls-verify", "--registry-mirror"],
     "log": ["-n", "--format", "-f", "--all"],
     "login": ["-u", "-p", "--password-stdin", "--authfile"],
     "logout": ["--authfile"],

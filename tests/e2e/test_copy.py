@@ -5,6 +5,7 @@ holds nothing but what COPY made.
 """
 
 import os
+import shutil
 import socket
 import stat
 import time
@@ -519,6 +520,41 @@ def test_a_context_of_many_ignored_files_is_not_read(lighter):
         (context / "node_modules").chmod(0o755)
 
 
+EDITS = {
+    "a file that changed": lambda c: (c / "d/f").write_text("two"),
+    "a file that is gone": lambda c: (c / "d/f").unlink(),
+    "a directory that is gone": lambda c: shutil.rmtree(c / "d"),
+    "a new file": lambda c: (c / "d/new").write_text("two"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("text", ["COPY . /b/", "RUN --mount=target=/m cp -r /m /b"])
+def test_an_edit_between_two_copies_is_in_the_second_or_in_none(lighter, bases, edit, text):
+    lighter.load(bases("busybox"))
+    context = lighter.context({"d/f": "one", "g": "one"})
+    child = lighter.start("build", "--isolation", lighter.isolation, "-t", "x", "-f", "-", context, stdin=-1)
+    child.stdin.write(f"FROM busybox\nCOPY . /a/\nRUN echo begun; sleep 1\n{text}\n".encode())
+    child.stdin.close()
+    for line in child.stderr:
+        if b"| begun" in line:
+            break
+    EDITS[edit](context)
+    child.stdin = None
+    _, err = child.communicate()
+    assert child.returncode == 0, err
+    files = lighter.image("x").rootfs()
+    assert files["a/d/f"][1] == b"one"
+    seen = {p[2:]: f[1] for p, f in files.items() if p.startswith("b/")}
+    now = {str(p.relative_to(context)): p.read_bytes() for p in context.rglob("*") if p.is_file()}
+    before = {"d/f": b"one", "g": b"one"}
+    assert {p: data for p, data in seen.items() if data} in (now, before)
+    assert not lighter.build(context, dockerfile=f"FROM busybox\nCOPY . /c/\n").code
+    again = lighter.build(context, dockerfile=f"FROM busybox\n{text}\n", tag="y")
+    files = lighter.image("y").rootfs()
+    assert {p[2:]: f[1] for p, f in files.items() if p.startswith("b/") and f[1]} == now, again
+
+
 def test_a_file_that_changes_during_the_build_is_never_a_mix(lighter):
     """Either the build fails and names it, or the image holds one of the two versions."""
     context = lighter.context({"f": "old " * 200000})
@@ -533,6 +569,7 @@ def test_a_file_that_changes_during_the_build_is_never_a_mix(lighter):
     _, err = child.communicate()
     if child.returncode == 0:
         data = lighter.image("mix").rootfs()["f"][1]
-        assert data in (b"old " * 200000, b"new " * 200000)
+        # Who writes empties it first, and it may have been copied then.
+        assert data in (b"old " * 200000, b"new " * 200000, b"")
     else:
         assert b"changed while" in err

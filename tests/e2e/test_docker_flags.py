@@ -126,7 +126,7 @@ def test_each_spelling_of_build_is_build(bare, project, words):
     (["image", "ls"], ["images"]), (["image", "list"], ["images"]), (["image", "inspect", "x"], ["inspect", "x"]),
     (["image", "tag", "x", "y"], ["tag", "x", "y"]), (["image", "save", "-o", "a.tar", "x"], None),
     (["image", "load", "-i", "a.tar"], None), (["image", "rm", "y"], None),
-    (["system", "df"], ["du"]), (["buildx", "du"], ["du"]), (["buildx", "version"], ["version"]),
+    (["image", "history", "x"], ["history", "x"]), (["system", "df"], ["du"]), (["buildx", "du"], ["du"]), (["buildx", "version"], ["version"]),
 ])
 def test_the_long_names_of_docker_are_those_commands(bare, project, words, like):
     bare("build", "-t", "x", "-t", "y", project)

@@ -147,6 +147,15 @@ def test_a_build_cache_that_another_stage_reads_stays_in_the_layer(go, reader):
     assert not is_lent(go, context, text)
 
 
+def test_a_build_cache_in_the_image_of_any_platform_stays_in_the_layer(go):
+    text = ("FROM --platform=$BUILDPLATFORM golang:1.22\nARG TARGETARCH\nWORKDIR /app\nCOPY . .\n"
+            "RUN GOARCH=$TARGETARCH go list . > /app/list\n")
+    context = project(go, "platforms")
+    args = ["--platform=linux/amd64,linux/arm64"]
+    build(go, context, "--go-cache=off", *args, dockerfile=text)
+    assert not any("go list" in step for step in build(go, context, *args, dockerfile=text).ran)
+
+
 @pytest.mark.parametrize("words", ["ls ~/.cache", "du -s /root >/dev/null", "go clean -cache", "find / -maxdepth 1 >/dev/null", "ls $HOME",
                                    "tar cf /dev/null /root/* 2>&1 | true", "echo ${HOME}", "ls $GOCACHE"])
 def test_a_build_cache_that_a_later_command_speaks_of_stays_in_the_layer(go, words):

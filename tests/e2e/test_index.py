@@ -1,9 +1,12 @@
 """The context index: what has not changed is not read, and what has changed is never overlooked."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -223,6 +226,117 @@ def test_a_context_that_is_another_directory_under_the_same_name_is_another(root
     context.rename(context.with_name("elsewhere"))
     other = root.context({"a": "X", "b": "Y"}, name=context.name)
     assert build(root, other).id == build(fresh(root), other).id != before
+
+
+def test_a_context_on_a_disk_image_is_read_for_the_next_image_has_its_times(root, temp, needs):
+    needs("mksquashfs")
+    place, found = temp / "mounted", []
+    place.mkdir()
+    for text in "one", "two":
+        subprocess.run(["mksquashfs", root.context({"a": text}), temp / text, "-quiet", "-no-progress", "-mkfs-time", "1",
+                        "-all-time", "1"], check=True, stdout=subprocess.DEVNULL)
+        if subprocess.run(["mount", "-o", "loop,ro", temp / text, place], check=False, capture_output=True).returncode:
+            pytest.skip("nothing can be mounted from a file here")
+        try:
+            build(root, place, ALL, "-t", "x")
+            found.append(root.image("x").rootfs()["all/a"][1])
+        finally:
+            subprocess.run(["umount", place], check=True)
+    assert found == [b"one", b"two"]
+
+
+def test_directories_that_come_and_go_while_the_context_is_read_stop_nothing(root):
+    context = root.context({f"d{i}/f": str(i) for i in range(200)})
+    stop = threading.Event()
+
+    def come_and_go(name):
+        while not stop.is_set():
+            (context / name / "x/y").mkdir(parents=True)
+            (context / name / "x/link").symlink_to("f")
+            shutil.rmtree(context / name)
+
+    threads = [threading.Thread(target=come_and_go, args=(f"tmp{i}",)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        results = [build(root, context, ALL, "-t", "x") for _ in range(30)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert all(r.code == 0 for r in results)
+    last = build(root, context, ALL, "-t", "x")
+    assert {p.split("/")[1] for p in root.image("x").rootfs() if "/" in p} == {f"d{i}" for i in range(200)}
+    assert last.id == build(fresh(root), context).id
+
+
+# ---- what is written while it is read ------------------------------------------------------------
+
+@contextlib.contextmanager
+def coarse(temp):
+    """A file system whose times have no fractions, as on older disks: writes within a second leave one time."""
+    image, place = temp / "coarse.img", temp / "coarse"
+    place.mkdir()
+    subprocess.run(["truncate", "-s", "16M", image], check=True)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-I", "128", image], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", image, place], check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted from a file here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def flicker(lighter, context, path, change, texts, dockerfile):
+    """Build while a file goes to and fro between two texts; then each text must give what it says."""
+    for _ in range(8):
+        stop = threading.Event()
+
+        def write():
+            while not stop.is_set():
+                for text in texts:
+                    change(path, text)
+                    time.sleep(0.0003)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        lighter.build(context, dockerfile=dockerfile, code=None)
+        stop.set()
+        thread.join()
+        for text in texts:
+            change(path, text)
+            time.sleep(0.03)
+            lighter.build(context, dockerfile=dockerfile, tag="x")
+            assert lighter.image("x").rootfs()["out/f"][1] == text.encode()
+        lighter("prune", "--force", "--all")
+        lighter("rmi", "x")
+
+
+def overwrite(path, text):
+    with open(path, "r+") as f:
+        f.write(text)
+
+
+def overwrite_tar(path, text):
+    with open(path, "r+b") as f:  # a header of 512 bytes comes first
+        f.seek(512)
+        f.write(text.encode())
+
+
+@pytest.mark.parametrize("dockerfile", ["FROM scratch\nCOPY d /out/\n", "FROM scratch\nCOPY d/f /out/\n"])
+def test_a_key_never_leads_to_bytes_that_were_written_in_the_same_moment(root, temp, dockerfile, needs):
+    needs("mke2fs")
+    with coarse(temp) as place:
+        (place / "d").mkdir()
+        for name in "afz":
+            (place / "d" / name).write_text("-" * 20)
+        flicker(root, place, place / "d/f", overwrite, ["A" * 20, "B" * 20], dockerfile)
+
+
+def test_an_archive_that_is_written_while_it_is_unpacked_is_not_taken_for_another(root):
+    context = root.context({"f": "-" * 20, "tail": os.urandom(200_000)})
+    subprocess.run(["tar", "-cf", context / "x.tar", "--format=ustar", "-C", context, "f", "tail"], check=True)
+    flicker(root, context, context / "x.tar", overwrite_tar, ["A" * 20, "B" * 20], "FROM scratch\nADD x.tar /out/\n")
 
 
 # ---- an index that is no index -------------------------------------------------------------------

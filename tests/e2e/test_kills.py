@@ -1,6 +1,6 @@
 """SIGKILL at random moments: whatever it hits, the store is in order and the next build is right.
 
-  LIGHTER_KILLS  how many processes are killed, over both modes (default 40)
+  LIGHTER_KILLS  how many processes are killed, over all modes (default 40)
   LIGHTER_SEED   where the dice begin (default 1); a failure says with which seed it comes back
 """
 
@@ -47,7 +47,7 @@ class Killer:
         if what < 0.85:
             return self.build(project), project.dockerfile()
         mode = ["--isolation", self.lighter.isolation]
-        return self.dice.choice([["prune", "--all", "--force", *mode], ["rmi", "--force", "app"],
+        return self.dice.choice([["prune", "--all", "--force", *mode], ["rmi", *mode, "--force", "app"],
                                  ["save", *mode, "-o", self.lighter.home / "saved.tar", "app"],
                                  ["store", "check", *mode]]), None
 
@@ -84,12 +84,12 @@ class Killer:
         assert built.id == want, project.dockerfile()
 
 
-@pytest.mark.parametrize("mode", ["root", "rootless"])
+@pytest.mark.parametrize("mode", ["root", "rootless", "single", "chroot"])
 def test_after_a_kill_the_store_is_in_order_and_the_next_build_is_right(lighters, bases, mode):
     dice = random.Random(f"{mode} {SEED}")
     lighter = lighters(mode, bases=[bases("busybox")])
     oracle, killer = Oracle(lighter, bases("busybox")), Killer(lighter, dice)
-    for n in range(KILLS // 2):
+    for n in range(KILLS // 4):
         if n % A_PROJECT == 0:
             project = Project(lighter, dice)
             lighter("prune", "--force", *(["--all"] if dice.random() < 0.5 else []), "--isolation", mode)
@@ -98,15 +98,14 @@ def test_after_a_kill_the_store_is_in_order_and_the_next_build_is_right(lighters
             lighter.load(bases("busybox"))
         what = killer(project)
         where = f"kill {n} of seed {SEED}, {mode}: {what}"
-        said = lighter("store", "check", "--isolation", mode, code=None)
-        assert said.code == 0 and "in order" in said.stdout, f"{where}\n{said!r}"
         try:
+            lighter.check()
             killer.right(project, oracle(project))
         except AssertionError as e:
             raise AssertionError(f"{where}\n{e}") from None
     print(f"\n{mode}: {killer.dead} killed at work, {killer.behind} that were left behind, {killer.spared} too late")
-    assert killer.dead >= KILLS // 2 // 3
-    assert KILLS < 100 or killer.behind
+    assert killer.dead >= (KILLS // 12 if KILLS >= 200 else 1)
+    assert KILLS < 200 or killer.behind
     assert wait_for(lambda: not [line for line in mounts() if str(lighter.place) in line], 2.0)
     assert wait_for(lambda: not lighter.writers_out(), 30)
     lighter.run_in("FROM busybox\nRUN echo a step of its own\n", "--no-cache")

@@ -185,6 +185,13 @@ class LogScreen(RunScreen):
 
 # ---- which build ---------------------------------------------------------------------------------
 
+def test_a_build_that_ended_before_most_of_its_steps_were_looked_at_is_shown(lighter):
+    build(lighter, "FROM scratch\nCOPY missing /\n" + "".join(f"COPY f{i} /\n" for i in range(60)), code=3)
+    assert "62: 1 HIT" in log(lighter, "^0").stdout
+    assert [step["step"] for step in builds(lighter, "^0")[0]["steps"]] == [1]
+    assert "no step '40'" in log(lighter, "^0", "40", code=2).error
+
+
 def test_a_build_is_named_by_its_age_or_the_beginning_of_its_id(lighter):
     for i in range(3):
         build(lighter, f"FROM busybox\nENV n={i}\nRUN echo {i}\n")

@@ -322,6 +322,14 @@ def test_a_local_output_adds_to_what_is_there(lighter):
     assert (out / "kept").read_text() == "mine" and (out / "f").read_text() == FILES["f"]
 
 
+def test_names_that_lighter_uses_itself_are_names(lighter):
+    out = lighter.directory()
+    lighter.build(lighter.context({".lighter-unfinished": "1", ".wh.x": "2", "d/.lighter-unfinished": "3"}), "-o", out,
+                  dockerfile="FROM scratch\nCOPY .lighter-unfinished /\nCOPY d /.lighter-unfinished-2\n")
+    assert (out / ".lighter-unfinished").read_text() == "1"
+    assert (out / ".lighter-unfinished-2/.lighter-unfinished").read_text() == "3"
+
+
 def test_a_device_cannot_go_to_a_directory_and_goes_to_a_tar(lighters, bases, needs_root, temp):
     lighter = lighters("root", bases=[bases("busybox")])
     text = "FROM busybox\nRUN mknod /dev-null c 1 3\n"

@@ -128,6 +128,14 @@ def test_a_stage_for_this_machine_runs_once_for_both(lighter, temp):
         assert (temp / "out" / f"linux_{arch}" / "tool").read_text() == "once\n"
 
 
+def test_no_cache_filter_means_a_stage_of_every_platform(bare):
+    text = "FROM scratch AS a\nCOPY f /\nFROM scratch AS b\nARG TARGETARCH\nENV A=$TARGETARCH\nCOPY --from=a /f /\nCOPY f /x-$TARGETARCH\n"
+    context = bare.context({"f": "1"})
+    bare.build(context, "--platform", BOTH, dockerfile=text)
+    assert len(bare.build(context, "--platform", BOTH, "--no-cache-filter", "b", dockerfile=text).ran) == 3
+    assert bare.build(context, "--platform", BOTH, "--no-cache-filter", "a", dockerfile=text).ran == ["COPY f /"]
+
+
 def test_each_platform_gets_its_own_base(bare, temp):
     layout = two_bases(bare.directory())
     bare.own(layout)

@@ -252,6 +252,80 @@ def test_store_check_finds_a_changed_part(mode):
     assert "COPY . /all/" in mode.build(context, dockerfile=ALL).ran
 
 
+def test_a_build_without_cache_takes_nothing_of_an_earlier_copy(mode):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    mode.build(context, "--no-cache", dockerfile=ALL, tag="out")
+    assert mode.image("out").rootfs()["all/src/p1/f1"][1] == MANY["src/p1/f1"].encode()
+
+
+def test_a_copy_that_is_checked_is_made_from_its_files(mode):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    assert mode.build(context, "--check-cache=100%", dockerfile=ALL).code == 0
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    result = mode.build(context, "--check-cache=100%", dockerfile=ALL, code=None)
+    assert any("/all/src/p1/f1 has other content" in w for w in result.warnings)
+    before = snapshots(mode)
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    assert len(files_in(mode, max(set(snapshots(mode)) - set(before)))) == 1  # a check is no copy to build on
+
+
+def test_an_attribute_that_a_directory_has_lost_is_gone(lighters, bases, needs_root):
+    lighter = lighters("root", bases=[bases("busybox")])
+    context = lighter.context(MANY)
+    os.setxattr(context / "src/p0", "user.note", b"x")
+    layers(lighter, context, ALL)
+    os.removexattr(context / "src/p0", "user.note")
+    lighter.build(context, dockerfile=ALL)
+    assert not os.listxattr(lighter.store / "snapshots" / str(max(snapshots(lighter))) / "all/src/p0")
+
+
+def test_a_repair_takes_a_difference_away_with_what_it_stood_on(mode, bases):
+    context = mode.context(MANY)
+    layers(mode, context, ALL)
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    shutil.rmtree(mode.store / "snapshots" / str(whole))
+    tool(mode, "store", "check", "--repair")
+    assert tool(mode, "store", "check").code == 0
+    assert "out" not in mode("images").stdout  # its layer cannot be had any more
+    (context / "src/p0/f7").write_text("third")
+    assert layers(mode, context, ALL)[0] == plain_layers(mode, bases, context, ALL)
+
+
+def test_a_repair_spares_no_part_of_a_damaged_layer(mode, bases):
+    context = mode.context(MANY)
+    first = mode.build(context, dockerfile=ALL).id
+    whole, = [n for n in snapshots(mode) if len(files_in(mode, n)) >= 400]
+    (context / "src/p0/f0").write_text("second")
+    layers(mode, context, ALL)
+    tool(mode, "rmi", first)  # the step stays, and no image tells any more what it should be
+    (mode.store / "snapshots" / str(whole) / "all/src/p1/f1").write_text("changed behind the store's back")
+    tool(mode, "store", "check", "--repair")
+    (context / "src/p0/f0").write_text(MANY["src/p0/f0"])
+    layers(mode, context, ALL)
+    assert mode.image("out").rootfs()["all/src/p1/f1"][1] == MANY["src/p1/f1"].encode()
+
+
+def test_numbers_that_begin_again_with_a_new_database_mislead_nobody(mode, bases):
+    context, text = mode.context(MANY), "FROM scratch\nCOPY . /all/\n"
+    layers(mode, context, text)
+    for path in mode.store.glob("meta.db*"):
+        path.unlink()
+    mode.load(bases("busybox"))
+    tool(mode, "store", "check", "--repair")
+    other = mode.context({f"other{i}": str(i) for i in range(300)})
+    mode.build(other, dockerfile=text)  # its snapshot has the number that ours had
+    (context / "src/p0/f0").write_text("second")
+    assert layers(mode, context, text)[0] == plain_layers(mode, bases, context, text)
+
+
 def test_the_saved_layer_is_the_plain_one_byte_by_byte(mode, bases):
     context = mode.context(MANY)
     layers(mode, context, ALL)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lighter" / "vm"
-MODULES = ["fs/overlayfs/overlay.ko", *(f"drivers/virtio/{name}.ko" for name in (
+MODULES = ["fs/overlayfs/overlay.ko", "fs/binfmt_misc.ko", *(f"drivers/virtio/{name}.ko" for name in (
     "virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci")), "drivers/block/virtio_blk.ko"]
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /new && /bin/busybox mount -t tmpfs -o size=90% root /new
@@ -30,7 +30,7 @@ mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev; m
 mount -t tmpfs tmp /tmp; mount -t tmpfs shm /dev/shm; mount -t cgroup2 cgroup /sys/fs/cgroup; chmod 1777 /tmp
 for m in {modules}; do insmod /modules/$m; done 2>/dev/null
 ip link set lo up
-export PATH=/bin HOME=/root LIGHTER_STORE=/tmp/store
+export PATH=/bin HOME=/root LIGHTER_STORE=/tmp/store BUILDKIT_PROGRESS=plain NO_COLOR=1  # the console is a terminal
 cd /tmp
 section() {{ echo; echo "=== $1"; }}
 . /test/script
@@ -46,7 +46,7 @@ def kernel():
     if not shutil.which("qemu-system-x86_64"):
         pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
     image = CACHE / "vmlinuz"
-    if not image.exists():
+    if not image.exists() or not all((CACHE / "modules" / os.path.basename(name)).exists() for name in MODULES):
         fetch_kernel()
     return image
 
