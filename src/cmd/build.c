@@ -313,6 +313,11 @@ static bool prepare(Build *b, const StrList *operands)
         !steps_fetch_git(&b->env, b->arena, b->e))
         return false;
     read_no_cache(b);
+    uint32_t *kept = NEW_N(b->arena, uint32_t, b->ntarget + 1);
+    for (size_t i = 0; i < b->ntarget; i++)
+        kept[i] = b->targets[i].result;
+    b->env.kept = kept;
+    b->env.nkept = b->ntarget;
     go_scope(&b->opts->go, b->arena, &b->env);
     event_span(&b->env.sink, 0, "resolve and plan", at);
     return true;
@@ -328,6 +333,8 @@ static bool build(Build *b, const StrList *operands)
     uint64_t at = clock_ns();
     go_begin(&b->opts->go, &b->env);
     bool ok = solve(&b->env, solve_flags(b), &b->sol, b->e);
+    if (ok && b->opts->metadata)
+        steps_materials(&b->env, b->arena, &b->materials, &b->nmaterial);
     go_over(&b->env);
     event_span(&b->env.sink, 0, "solve", at);
     return ok && explain_tell(b) && result_make(b) && result_report(b) && recheck(b) &&

@@ -111,6 +111,8 @@ typedef struct Build {
     StepsEnv env;
     struct SshAgents *ssh; /* NULL: none was started */
     Solution sol;
+    GomodMaterial *materials; /* for --metadata-file: the Go modules of the build */
+    size_t nmaterial;
     bool rewritten;   /* --epoch or SOURCE_DATE_EPOCH: configs are dated `stamp` */
     int64_t stamp;    /* seconds */
     LayerTimes times; /* of layers */

@@ -304,6 +304,26 @@ static json_t *descriptor(const Descriptor *d)
     return j;
 }
 
+/* What was made of which Go modules: a field of our own. */
+static json_t *go_modules(const Build *b)
+{
+    json_t *all = json_array();
+    for (size_t i = 0; i < b->nmaterial; i++) {
+        const GomodMaterial *m = &b->materials[i];
+        static const Digest NONE = {{0}};
+        char sum[DIGEST_TEXT_SIZE];
+        json_t *j = json_object();
+        digest_text(&m->zip, sum);
+        json_set_str(j, "h1", m->h1);
+        json_set_str(j, "module", m->mod.path);
+        json_set_str(j, "version", m->mod.version);
+        if (!digest_eq(&m->zip, &NONE))
+            json_set_str(j, "zip", sum);
+        json_array_append_new(all, j);
+    }
+    return all;
+}
+
 /* Source: docker/buildx, docs/reference/buildx_build.md, "--metadata-file". */
 static bool write_metadata(Build *b, const ExportDoc *doc)
 {
@@ -322,6 +342,8 @@ static bool write_metadata(Build *b, const ExportDoc *doc)
     json_set_str(j, "containerimage.digest", digest);
     if (names.len)
         json_set_str(j, "image.name", names.ptr);
+    if (b->nmaterial)
+        json_object_set_new(j, "lighter.go.modules", go_modules(b));
     char *out = json_dumps(j, JSON_INDENT(2) | JSON_SORT_KEYS);
     buf_printf(&text, "%s\n", out);
     free(out);

@@ -128,11 +128,5 @@ bool gocache_bottom(Store *s, Arena *a, const char *path, const char *dir, Err *
         !fs_open_dir(store_dirfd(s), arena_printf(a, "%s/%s", dir, path), &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    for (unsigned i = 0; i < 256; i++) {
-        char name[3];
-        (void)snprintf(name, sizeof name, "%02x", i);
-        if (!make_dir(fd, name, e))
-            return false;
-    }
     return write_times(fd, e);
 }

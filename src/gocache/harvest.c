@@ -171,12 +171,13 @@ static bool move_file(const Harvest *h, const char *path, int to, Err *e)
            err_errno(e, ERR_STORE, "change '%s'", path);
 }
 
+/* Everybody may write into it: whose command is given it is not known. */
 static bool make_dir_of(int to, const char *path, Err *e)
 {
     char dir[3] = {path[0], path[1], 0};
-    if (mkdirat(to, dir, 0777) < 0 && errno != EEXIST)
-        return err_errno(e, ERR_STORE, "create '%s'", dir);
-    return true;
+    if (mkdirat(to, dir, 0777) < 0)
+        return errno == EEXIST || err_errno(e, ERR_STORE, "create '%s'", dir);
+    return fchmodat(to, dir, 0777, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", dir);
 }
 
 /* All that an older generation has, under a second name. */

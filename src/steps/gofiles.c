@@ -1,6 +1,8 @@
 /*
  * steps/gofiles.c - which modules a build will want: go.mod and go.sum of its contexts.
  */
+#include <stdlib.h>
+
 #include "base/fs.h"
 #include "steps/golang.h"
 
@@ -14,6 +16,7 @@ typedef struct Finder {
     StrList seen;
     size_t ndir;
     bool any;
+    const PlanRun *run; /* the first command that runs Go */
 } Finder;
 
 /* A file of the context; false when there is none, or none that can be read. */
@@ -51,6 +54,9 @@ static void learn(Finder *f, const char *dir, bool wanted)
         return;
     if (!wanted || !read_file(f, dir, "go.mod", GO_MOD_MAX, &mod))
         mod.len = 0;
+    if (mod.len)
+        gowords_tell(f->env, f->run, dir, (Str){buf_str(&mod), mod.len},
+                     (Str){buf_str(&sum), sum.len});
     gomod_learn(f->env->gomod, "go.sum", (Str){buf_str(&sum), sum.len},
                 (Str){buf_str(&mod), mod.len});
     f->any = true;
@@ -85,6 +91,17 @@ static void look_below(Finder *f, const char *dir, unsigned depth)
     }
 }
 
+/* The stamp that go puts into a program asks git for it. */
+static void look_at_git(const Finder *f)
+{
+    ViewNode node;
+    Err ignored = ERR_INIT;
+    if (view_lookup(f->view, "/.git", VIEW_NOFOLLOW, &node, &ignored) && node.exists &&
+        !node.passage)
+        gowords_tell_git(f->env, !S_ISDIR(node.st.st_mode), has(f, "/.git", "HEAD"),
+                         has(f, "/.git", "objects"));
+}
+
 /* The directory that a source is, or is in. */
 static void look_at(Finder *f, const char *path)
 {
@@ -98,6 +115,8 @@ static void look_at(Finder *f, const char *path)
     if (f->seen.n == before)
         return;
     learn(f, clean, true);
+    if (!file && !strcmp(clean, "/") && f->any)
+        look_at_git(f);
     if (!file)
         look_below(f, clean, 0);
 }
@@ -140,14 +159,12 @@ static bool has_download(const StepsEnv *env)
     return false;
 }
 
-bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
+/* What all contexts say; NULL when no step runs Go, or they say nothing. */
+static const PlanRun *learn_all(StepsEnv *env, Arena *a)
 {
     const PlanRun *r = env->gomod ? first_go(env->plan) : NULL;
-    Finder f = {.env = env, .arena = a};
-    static const StrList NONE = {0};
-    if (!r)
-        return true;
-    for (size_t i = 0; i < env->plan->nstep; i++) {
+    Finder f = {.env = env, .arena = a, .run = r};
+    for (size_t i = 0; r && i < env->plan->nstep; i++) {
         const PlanStep *s = &env->plan->steps[i];
         for (size_t k = 0; s->kind == STEP_COPY && k < s->u.copy.nsource; k++)
             look_at_source(&f, &s->u.copy.sources[k]);
@@ -155,7 +172,14 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
             if (s->u.run.mounts[k].spec.type == DF_MOUNT_BIND)
                 look_at_source(&f, &s->u.run.mounts[k].source);
     }
-    if (!f.any)
+    return f.any ? r : NULL;
+}
+
+bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
+{
+    const PlanRun *r = learn_all(env, a);
+    static const StrList NONE = {0};
+    if (!r)
         return true;
     StrList all = strlist_copy(a, &r->env);
     for (size_t i = 0; i < env->step_env.n; i++) {
@@ -169,4 +193,35 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
         gomod_want_trees(env->gomod);
     gomod_prefetch(env->gomod, settings);
     return gomod_check_offline(env->gomod, e);
+}
+
+static int by_module(const void *x, const void *y)
+{
+    const GomodMaterial *m = x, *n = y;
+    int c = strcmp(m->mod.path, n->mod.path);
+    return c ? c : go_version_compare(m->mod.version, n->mod.version);
+}
+
+void steps_materials(StepsEnv *env, Arena *a, GomodMaterial **ret, size_t *ret_n)
+{
+    GoModule m;
+    const char *h1, *path;
+    GomodMaterial *v = NULL;
+    size_t n = 0, cap = 0;
+    if (env->gomod && !gomod_wanted(env->gomod, 0, &m, &h1)) /* all steps were hits */
+        (void)learn_all(env, a);
+    for (size_t i = 0; env->gomod && gomod_wanted(env->gomod, i, &m, &h1); i++) {
+        GomodMaterial x = {.mod = {arena_strdup(a, m.path), arena_strdup(a, m.version)}};
+        if (!gomod_find(env->gomod, a, h1, &path, &x))
+            x.h1 = arena_strdup(a, h1);
+        *ARENA_PUSH(a, v, n, cap) = x;
+    }
+    if (n)
+        qsort(v, n, sizeof *v, by_module);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!kept || strcmp(v[kept - 1].h1, v[i].h1) != 0)
+            v[kept++] = v[i];
+    *ret = v;
+    *ret_n = kept;
 }

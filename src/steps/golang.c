@@ -70,14 +70,17 @@ bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env
                   Err *e)
 {
     scoped(stack_view) StackView sv = {0};
+    uint64_t at = clock_ns();
     *ret = (StepGo){.port = 0};
     if (!w->env->gomod && !w->env->go_scope)
         return true;
-    return stack_view(w->env->store, below, -1, &sv, e) &&
-           go_look(w, &sv.view, env, &ret->root, e) &&
-           stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
-           begin_modules(w, ret, env, e) &&
-           stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
+    bool ok = stack_view(w->env->store, below, -1, &sv, e) &&
+              go_look(w, &sv.view, env, &ret->root, e) &&
+              stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
+              begin_modules(w, ret, env, e) &&
+              stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
+    steps_span(w, "what Go is lent", at);
+    return ok;
 }
 
 void stepgo_listening(void *arg, int fd)

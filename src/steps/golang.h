@@ -49,8 +49,8 @@ const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s);
  */
 NODISCARD bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path,
                         Digest *ret, bool *ret_ok, Err *e);
-/* go_c_changed - whether a command changed what C code depends on, so that what it was given may
- * have been compiled with something else. `upper` is what it wrote. */
+/* go_c_changed - whether a command changed what C code depends on, or the toolchain, so that what
+ * it was given may have been compiled with something else. `upper` is what it wrote. */
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);
@@ -123,6 +123,17 @@ NODISCARD bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool
 /* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
 NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,
                             Err *e);
+
+/*
+ * gowords_tell - say what the go command will not like about a module: go.mod wants a newer Go than
+ * the base has, go.sum lacks lines.
+ *
+ *   r    the first command that runs Go
+ *   dir  of the module in its context, "/" for the context itself
+ */
+void gowords_tell(const StepsEnv *env, const PlanRun *r, const char *dir, Str gomod, Str gosum);
+/* gowords_tell_git - the same of a .git that is a file, or lacks parts. */
+void gowords_tell_git(const StepsEnv *env, bool file, bool head, bool objects);
 
 /*
  * gofiles_learn - read the go.sum and go.mod files of contexts that COPY steps name, and begin to

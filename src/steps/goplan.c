@@ -140,8 +140,9 @@ static bool step_sees(Arena *a, const PlanStep *s, const bool *has, const char *
     return over && s->kind == STEP_RUN && speaks_of(&s->u.run, path);
 }
 
-static bool is_seen(Arena *a, const Plan *p, size_t istep, const char *path)
+static bool is_seen(Arena *a, const StepsEnv *env, size_t istep, const char *path)
 {
+    const Plan *p = env->plan;
     bool *has = NEW_N(a, bool, p->nstep);
     has[istep] = true;
     for (size_t i = istep + 1; i < p->nstep; i++) {
@@ -151,6 +152,9 @@ static bool is_seen(Arena *a, const Plan *p, size_t istep, const char *path)
             return true;
         has[i] = over;
     }
+    for (size_t i = 0; i < env->nkept; i++)
+        if (has[env->kept[i]])
+            return true;
     return has[p->result];
 }
 
@@ -176,7 +180,7 @@ const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
         return NULL;
     const char *path = gocache_of(a, r);
     if (!path || speaks_of(r, path) || is_mounted(r, path) ||
-        is_seen(a, env->plan, (size_t)(s - env->plan->steps), path))
+        is_seen(a, env, (size_t)(s - env->plan->steps), path))
         return NULL;
     return path;
 }

@@ -80,6 +80,7 @@ typedef struct World {
     StepWork *w;
     StrList apart; /* directories that are looked at otherwise, relative to the root */
     StrList files; /* "number of the layer:path=digest type" */
+    bool c;        /* C code may be compiled; without it assembly alone includes files */
     unsigned rank; /* of the layer that is looked at, among those that have such files */
     bool failed;   /* something could not be read: nothing is shared */
 } World;
@@ -167,7 +168,7 @@ static void add_files(World *x, int dirfd, const char *dir, unsigned depth)
             return;
         }
         if (!S_ISDIR(st.st_mode)) {
-            if (matters_to_c(names.v[i], &st))
+            if (x->c ? matters_to_c(names.v[i], &st) : str_ends(names.v[i], ".h"))
                 add_file(x, dirfd, names.v[i], path, &st);
             continue;
         }
@@ -219,6 +220,13 @@ static void put_apart(World *x, const char *path)
 
 /* ---- the space ---- */
 
+/* A toolchain that is not the one beside the go command: which one is not looked at here. */
+static bool has_other_tools(const GoRoot *r)
+{
+    const char *root = env_get(&r->env, "GOROOT"), *dir = env_get(&r->env, "GOTOOLDIR");
+    return (root && *root && strcmp(root, r->goroot) != 0) || (dir && *dir);
+}
+
 static void add_mounts(World *x, KeyBuilder *k)
 {
     const PlanRun *r = &x->w->step->u.run;
@@ -255,7 +263,7 @@ static bool add_layers(World *x, KeyBuilder *k, const Stack *below, const char *
         bool tools = fstatat(fd, goroot + 1, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
         if (tools || (c && has_outside(x, fd, "", 0)))
             key_text(k, "layer", path);
-        if (c && sources)
+        if (sources)
             add_files_at(x, fd, sources + 1);
     }
     return true;
@@ -270,12 +278,12 @@ bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path
               bool *ret_ok, Err *e)
 {
     scoped(key) KeyBuilder k;
-    World x = {.w = w};
     struct utsname u;
     const char *cgo = env_get(&r->env, "CGO_ENABLED"), *home = env_get(&r->env, "HOME");
     const char *cwd = path_clean(&w->arena, w->step->u.run.cwd);
     bool c = !cgo || strcmp(cgo, "0") != 0;
     const char *sources = *cwd == '/' && is_source_dir(cwd, r->goroot) ? cwd : NULL;
+    World x = {.w = w, .c = c, .failed = has_other_tools(r)};
     key_begin(&k, "gocache 1");
     key_text(&k, "scope", w->env->go_scope);
     key_text(&k, "machine", uname(&u) == 0 ? u.machine : "");
@@ -289,8 +297,7 @@ bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path
     put_apart(&x, home ? arena_printf(&w->arena, "%s/.config/go", home) : NULL);
     if (!add_layers(&x, &k, below, r->goroot, c, sources, e))
         return false;
-    if (c)
-        add_mounts(&x, &k);
+    add_mounts(&x, &k);
     if (x.files.n)
         qsort(x.files.v, x.files.n, sizeof *x.files.v, by_text);
     for (size_t i = 0; i < x.files.n; i++)
@@ -331,6 +338,19 @@ static bool changed_below(World *x, int dirfd, const char *dir, unsigned depth)
     return false;
 }
 
+/* The command patched the toolchain, or put another there. */
+static bool changed_tools(StepWork *w, const GoRoot *r, int upper)
+{
+    static const char *const PARTS[] = {"pkg/tool", "bin", "VERSION"};
+    for (size_t i = 0; i < NELEM(PARTS); i++) {
+        struct stat st;
+        const char *path = arena_printf(&w->arena, "%s/%s", r->goroot + 1, PARTS[i]);
+        if (fstatat(upper, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            return true;
+    }
+    return false;
+}
+
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper)
 {
     World x = {.w = w};
@@ -338,5 +358,6 @@ bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper)
     put_apart(&x, r->settings.gomodcache);
     put_apart(&x, path);
     put_apart(&x, r->goroot);
-    return !(cgo && !strcmp(cgo, "0")) && changed_below(&x, upper, "", 0);
+    return changed_tools(w, r, upper) ||
+           (!(cgo && !strcmp(cgo, "0")) && changed_below(&x, upper, "", 0));
 }

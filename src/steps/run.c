@@ -279,6 +279,7 @@ typedef struct Attempt {
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
     bool stale, other = false, tells = false;
+    uint64_t at = clock_ns();
     if (!stepgo_collect(w, go, t->upper, &stale, e) ||
         !stepgo_clear(w, go_shadow_path(&w->arena, w->env, w->step), t->below, t->upper, e))
         return false;
@@ -287,10 +288,11 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
     if (!stepgo_tells(w, go, t->upper, &tells, e) ||
         (!tells && !stepgo_take_parts(w, go, t->upper, &other, e)))
         return false;
+    steps_span(w, "what Go left", at);
     if (tells)
         t->again = "it wrote down what lighter lends it for Go modules";
     else if (stale)
-        t->again = "it changed headers or libraries of C that Go packages are compiled with";
+        t->again = "it changed what Go packages are compiled with";
     else if (other)
         t->again = "it changed modules that lighter unpacked for it";
     return true;

@@ -45,6 +45,9 @@ typedef struct StepsEnv {
     const Context *context;      /* NULL: the build has none */
     const Context *const *named; /* tree contexts, as PlanOpts numbers them */
     const Plan *plan;
+    const uint32_t
+        *kept; /* steps that images are made of; the plan's own result need not be here */
+    size_t nkept;
     const SourceImage *bases; /* as plan numbers them */
     StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
                          it */
@@ -139,6 +142,13 @@ NODISCARD bool steps_log_in(const StepsEnv *env, Err *e);
  * the build, with the namespaces entered. Fails with ERR_ENV or ERR_STORE.
  */
 NODISCARD bool steps_prepare(StepsEnv *env, Arena *a, Err *e);
+
+/*
+ * steps_materials - the Go modules that go.mod files of the contexts require and go.sum lists, each
+ * once, sorted; in the arena. Whose zip is not in the store has the zero digest. Nothing without
+ * env->gomod.
+ */
+void steps_materials(StepsEnv *env, Arena *a, GomodMaterial **ret, size_t *ret_n);
 
 void steps_work_done(StepWork *w);
 

@@ -147,6 +147,15 @@ def test_a_build_cache_that_another_stage_reads_stays_in_the_layer(go, reader):
     assert not is_lent(go, context, text)
 
 
+def test_a_build_cache_in_the_image_of_any_platform_stays_in_the_layer(go):
+    text = ("FROM --platform=$BUILDPLATFORM golang:1.22\nARG TARGETARCH\nWORKDIR /app\nCOPY . .\n"
+            "RUN GOARCH=$TARGETARCH go list . > /app/list\n")
+    context = project(go, "platforms")
+    args = ["--platform=linux/amd64,linux/arm64"]
+    build(go, context, "--go-cache=off", *args, dockerfile=text)
+    assert not any("go list" in step for step in build(go, context, *args, dockerfile=text).ran)
+
+
 @pytest.mark.parametrize("words", ["ls ~/.cache", "du -s /root >/dev/null", "go clean -cache", "find / -maxdepth 1 >/dev/null", "ls $HOME",
                                    "tar cf /dev/null /root/* 2>&1 | true", "echo ${HOME}", "ls $GOCACHE"])
 def test_a_build_cache_that_a_later_command_speaks_of_stays_in_the_layer(go, words):
@@ -245,6 +254,20 @@ def test_a_toolchain_that_was_patched_compiles_everything_anew(go):
     context = project(go, "patched")
     build(go, context)
     assert "runtime" in compiled(build(go, context, dockerfile=BUILD.replace("RUN go build", patch)))
+
+
+def test_a_toolchain_that_the_command_itself_patches_is_seen(go):
+    context = project(go, "patches", **{"p.sh": "printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\ngo build -v -o main .\n"})
+    build(go, context)
+    result = build(go, context, dockerfile=STAGES.format(run="sh ./p.sh", out="/app/main"))
+    assert "runs again without" in result.stderr and "runtime" in compiled(result)
+
+
+def test_a_toolchain_that_is_not_beside_the_go_command_is_lent_nothing(go):
+    context = project(go, "elsewhere")
+    text = BUILD.replace("WORKDIR", "RUN cp -a /usr/local/go /go2\nENV GOROOT=/go2\nWORKDIR")
+    build(go, context, dockerfile=text)
+    assert "runtime" in compiled(build(go, context, "--no-cache", dockerfile=text))
 
 
 CGO = {"main.go": 'package main\n\n// #include <answer.h>\nimport "C"\n\nfunc main() { println(C.ANSWER) }\n'}

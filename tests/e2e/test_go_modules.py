@@ -1,13 +1,15 @@
 """Go modules come through the module store: what a step sees of proxies is what its own GOPROXY says,
 what is kept is proven, and no image tells of it."""
 
+import hashlib
+import json
 import os
 import signal
 import time
 
 import pytest
 
-from goproxy import (Module, Proxy, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
+from goproxy import (Module, Proxy, SumDB, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
 from harness import wait_for
 
 DOWNLOAD = """\
@@ -300,6 +302,73 @@ def test_a_killed_download_leaves_nothing_that_is_served(cold, proxy):
     assert (kept(cold)[f"{a.path}@v1.0.0"] / "zip").read_bytes() == a.zip
 
 
+# ---- the checksum database -----------------------------------------------------------------------
+
+GET = "FROM golang:1.22\nWORKDIR /m\nRUN go mod init x && go get {path}@v1.0.0 && cat go.sum\n"
+
+
+@pytest.fixture
+def sumdb():
+    made = []
+    def make(*modules):
+        made.append(SumDB(modules))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_module_that_only_the_database_knows_is_proven_by_it_and_kept(cold, proxy, sumdb):
+    a, b = Module("example.test/sumdb/A"), Module("example.test/sumdb/b")
+    proxy.add(a, b)
+    db = sumdb(b, a)
+    text = GET.format(path=a.path)
+    plain = build(cold, cold.context({}), "--go-gateway=off", proxy=proxy, dockerfile=text, env={"GOSUMDB": db.setting()})
+    seen = build(cold, cold.context({}), "--no-cache", proxy=proxy, dockerfile=text, env={"GOSUMDB": db.setting()})
+    assert seen.log == plain.log
+    assert f"{a.path}@v1.0.0" in kept(cold)
+
+
+def test_bytes_that_the_database_excludes_end_the_build(go, proxy, sumdb):
+    a = Module("example.test/sumdb/wrong")
+    bad = Module(a.path, files={"a.go": "package evil\n"})
+    proxy.add(bad)
+    failed = build(go, go.context({}), proxy=proxy, dockerfile=GET.format(path=a.path), env={"GOSUMDB": sumdb(a).setting()}, code=5)
+    for part in ("the checksum database", a.path, "v1.0.0", a.zip_h1, bad.zip_h1, proxy.url):
+        assert part in failed.error, part
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+@pytest.mark.parametrize("what", ["signature", "record", "tile"])
+def test_a_database_that_is_not_right_proves_nothing(go, proxy, sumdb, what):
+    """S2: go stops, and nothing is kept."""
+    a, b = Module(f"example.test/sumdb/{what}"), Module("example.test/sumdb/other")
+    proxy.add(a, b)
+    db = sumdb(b, a)
+    if what == "signature":
+        db.key.a += 1
+    elif what == "record":
+        db.faults[f"{a.path}@v1.0.0"] = lambda h, body: Proxy.send(h, 200, body.replace(a.zip_h1.encode(), b.zip_h1.encode()))
+    else:
+        db.faults["000.p/2"] = flipped
+    failed = build(go, go.context({}), proxy=proxy, dockerfile=GET.format(path=a.path), env={"GOSUMDB": db.setting()}, code=None)
+    assert failed.code in (1, 5)
+    assert f"{a.path}@v1.0.0" not in kept(go)
+
+
+def test_a_database_with_two_histories_is_an_alarm(cold, proxy, sumdb):
+    """S3: the second tree is not a continuation of the one that was seen."""
+    mods = [Module(f"example.test/fork/m{i}") for i in range(4)]
+    proxy.add(*mods)
+    db = sumdb(*mods[:2])
+    build(cold, cold.context({}), proxy=proxy, dockerfile=GET.format(path=mods[0].path), env={"GOSUMDB": db.setting()})
+    fork = sumdb(mods[3], mods[2], mods[1])
+    db.records, db.listed = fork.records, fork.listed
+    failed = build(cold, cold.context({}), proxy=proxy, dockerfile=GET.format(path=mods[2].path), env={"GOSUMDB": db.setting()}, code=5)
+    assert "histor" in failed.error or "fork" in failed.error, failed.error
+    assert f"{mods[2].path}@v1.0.0" not in kept(cold)
+
+
 # ---- settings ------------------------------------------------------------------------------------
 
 def test_a_step_that_writes_its_environment_down_runs_again_without_ours(go, proxy):
@@ -495,3 +564,52 @@ def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
         "RUN --network=none GOPROXY=off GOFLAGS=-mod=readonly go mod verify && GOPROXY=off go run . 2>&1\n")
     log = build(go, project(go, a, files={"main.go": MAIN.format(path=a.path)}), proxy=proxy, dockerfile=text).log
     assert "all modules verified" in log and a.path in log
+
+
+# ---- what it was made of -------------------------------------------------------------------------
+
+def test_the_metadata_file_lists_the_modules_with_their_hashes(go, proxy):
+    b = Module("example.test/made/B")
+    a = Module("example.test/made/a", requires=[b])
+    proxy.add(a)
+    context = project(go, a)
+    want = [{"module": m.path, "version": "v1.0.0", "h1": m.zip_h1, "zip": "sha256:" + hashlib.sha256(m.zip).hexdigest()}
+            for m in (b, a)]
+    for _ in range(2):  # the second build has nothing to run
+        where = go.context({}) / "metadata.json"
+        build(go, context, "--metadata-file", where, proxy=proxy)
+        assert json.loads(where.read_text())["lighter.go.modules"] == want
+    build(go, context, "--metadata-file", where, "--go-gateway=off", proxy=proxy)
+    assert "lighter.go.modules" not in json.loads(where.read_text())
+
+
+# ---- said before it begins -----------------------------------------------------------------------
+
+VERSION = "FROM golang:1.22\nENV GOLANG_VERSION=1.22.12 GOTOOLCHAIN=local\nWORKDIR /app\nCOPY . .\nRUN go version\n"
+
+
+def test_a_go_that_is_too_old_is_named_before_it_is_run(go, proxy):
+    a = Module("example.test/said/a")
+    for line, said in (("1.23.4", True), ("1.22.12", False), ("1.22", False), ("1.23", True)):
+        result = build(go, project(go, a, go=line), "--no-cache", proxy=proxy, dockerfile=VERSION)
+        assert (f"go.mod asks for go {line}, and the base has 1.22.12" in result.stderr) == said, line
+    result = build(go, project(go, a, go="1.23.4"), proxy=proxy, dockerfile=VERSION.replace("local", "auto").replace("go version", "true"))
+    assert "asks for go" not in result.stderr
+
+
+def test_lines_that_go_sum_lacks_are_named(go, proxy):
+    a, b = Module("example.test/said/b"), Module("example.test/said/c")
+    proxy.add(a, b)
+    context = go.context({"go.mod": go_mod(a, b), "go.sum": go_sum(a)})
+    said = build(go, context, proxy=proxy, dockerfile=VERSION).stderr
+    assert "go.sum has no line for 1 of the modules that go.mod requires: example.test/said/c@v1.0.0" in said and "go mod tidy" in said
+    assert "go.sum has no line" not in build(go, project(go, a, b), proxy=proxy, dockerfile=VERSION).stderr
+
+
+@pytest.mark.parametrize("files, said", [({".git": "gitdir: ../x\n"}, "a file that leads out of it"), ({".git/HEAD": "ref: refs/heads/main\n"}, "without its objects"),
+                                         ({".git/HEAD": "x\n", ".git/objects/x": "x"}, None),
+                                         ({".git/HEAD": "x\n", ".dockerignore": ".git\n"}, None)])
+def test_half_a_repository_is_named(go, proxy, files, said):
+    a = Module("example.test/said/d")
+    stderr = build(go, project(go, a, files=files), "--no-cache", proxy=proxy, dockerfile=VERSION).stderr
+    assert (said in stderr) if said else ("'.git' of the context" not in stderr)
