@@ -144,6 +144,12 @@ Str plan_stage_name(const PlanStep *s)
     return (Str){begin, (size_t)(end - begin)};
 }
 
+Str plan_stage_place(const PlanStep *s)
+{
+    const char *end = strrchr(s->stage, ' ');
+    return end ? (Str){s->stage, (size_t)(end - s->stage)} : str_c(s->stage);
+}
+
 const char *plan_title(Cursor *c)
 {
     return c->in->onbuild ? arena_printf(c->p->arena, "ONBUILD %s", c->in->text) : c->in->text;

@@ -187,6 +187,8 @@ void plan_merge(Arena *a, Plan *into, const Plan *more, uint32_t *ret_result,
 
 /* plan_stage_name - the stage of a step: what its label says between platform and count. */
 Str plan_stage_name(const PlanStep *s);
+/* plan_stage_place - the platform, where several are built, and the stage: its label less count. */
+Str plan_stage_place(const PlanStep *s);
 
 /*
  * plan_chmod - the mode that --chmod gives to what has `mode`.

@@ -341,7 +341,8 @@ typedef struct Names {
 
 static const char *stage_of(Arena *a, const PlanStep *p)
 {
-    return arena_strndup(a, p->stage, strcspn(p->stage, " "));
+    Str place = plan_stage_place(p);
+    return arena_strndup(a, place.ptr, place.len);
 }
 
 /* "5" of "builder 5/6" */

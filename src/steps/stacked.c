@@ -19,10 +19,11 @@ enum {
 static void place_of(StepWork *w, Digest *ret)
 {
     const PlanCopy *c = &w->step->u.copy;
+    Str stage = plan_stage_place(w->step);
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
     key_begin(&k, "place 2");
     key_text(&k, "scope", w->env->scope ? w->env->scope : "");
-    key_text(&k, "stage", arena_strndup(&w->arena, w->step->stage, strcspn(w->step->stage, " ")));
+    key_text(&k, "stage", arena_strndup(&w->arena, stage.ptr, stage.len));
     key_text(&k, "dest", c->dest);
     for (size_t i = 0; i < c->nsource; i++)
         key_text(&k, "source", c->sources[i].path.text);
