@@ -45,7 +45,7 @@ NODISCARD bool cmd_find(Store *s, Arena *a, const char *name, Digest *ret, Err *
 /* cmd_print - print text in which may be somebody else's words, so that it steers no terminal. */
 void cmd_print(FILE *to, const char *text);
 
-/* cmd_age - "3 hours ago", as people read ages; `created` in seconds since the epoch. */
-void cmd_age(int64_t created, char *out, size_t cap);
+/* cmd_age - "3 hours ago", as people read ages; `when` in seconds since the epoch, `none` for 0. */
+void cmd_age(int64_t when, const char *none, char *out, size_t cap);
 
 #endif

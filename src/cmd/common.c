@@ -37,16 +37,16 @@ void cmd_print(FILE *to, const char *text)
     fputs(buf_str(&shown), to);
 }
 
-void cmd_age(int64_t created, char *out, size_t cap)
+void cmd_age(int64_t when, const char *none, char *out, size_t cap)
 {
     static const struct {
         int64_t seconds;
         const char *name;
     } UNITS[] = {{31536000, "year"}, {2592000, "month"}, {604800, "week"}, {86400, "day"},
                  {3600, "hour"},     {60, "minute"},     {1, "second"}};
-    int64_t d = (int64_t)time(NULL) - created;
-    if (created <= 0) {
-        (void)snprintf(out, cap, "unknown");
+    int64_t d = (int64_t)time(NULL) - when;
+    if (when <= 0) {
+        (void)snprintf(out, cap, "%s", none);
         return;
     }
     for (size_t i = 0; i < NELEM(UNITS); i++)

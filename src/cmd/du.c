@@ -24,12 +24,12 @@ static const OptRow ROWS[] = {
 static const OptTable TABLE = {"lighter du [OPTIONS]", "show what takes room in the store", ROWS,
                                NELEM(ROWS), false};
 
-static void print_verbose(const StoreItem *it, int64_t now, Buf *out)
+static void print_verbose(const StoreItem *it, Buf *out)
 {
     scoped(arena) Arena a = {0};
     char size[32], age[40];
     str_size(it->size, size, sizeof size);
-    space_age(it->used, now, age, sizeof age);
+    cmd_age(it->used, "never", age, sizeof age);
     buf_printf(out, "ID:\t\t%s\nCreated at:\t%s\nMutable:\t%s\nReclaimable:\t%s\nShared:\t\t%s\n",
                it->id, it->created ? image_time(&a, it->created) : "",
                it->mutable ? "true" : "false", store_item_idle(it, false) ? "true" : "false",
@@ -101,12 +101,12 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
         if (o->format)
             print_json(&v[i], &out);
         else if (o->verbose)
-            print_verbose(&v[i], now, &out);
+            print_verbose(&v[i], &out);
         else
-            space_row(&fold, &v[i], now, &out);
+            space_row(&fold, &v[i], &out);
     }
     if (!o->format && !o->verbose)
-        space_rows_end(&fold, now, &out);
+        space_rows_end(&fold, &out);
     if (!o->format) {
         print_sum("\nShared:", shared, &out);
         print_sum("Private:", total - shared, &out);

@@ -124,7 +124,7 @@ static const char *age_text(Arena *a, const Line *l, const HistoryOpts *o)
     char text[40];
     if (o->bytes)
         return l->created ? image_time(a, l->created) : "";
-    cmd_age(l->created, text, sizeof text);
+    cmd_age(l->created, "unknown", text, sizeof text);
     return arena_strdup(a, text);
 }
 

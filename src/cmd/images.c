@@ -29,7 +29,7 @@ static void print_row(Arena *a, const StoreTag *t)
         repo = image_ref_familiar(a, &ref);
     }
     digest_hex(&t->id, hex);
-    cmd_age(t->created, when, sizeof when);
+    cmd_age(t->created, "unknown", when, sizeof when);
     str_size(t->size, size, sizeof size);
     printf("%-32s %-12s %.12s   %-16s %-9s %zu%s%s\n", repo, tag, hex, when, size, t->nlayer,
            mark ? "  " : "", mark ? mark + 1 : "");

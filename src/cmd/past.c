@@ -142,7 +142,7 @@ void past_head(Buf *out)
 void past_row(Arena *a, const HistoryRecord *r, Buf *out)
 {
     char age[40];
-    space_age(r->began_ms / 1000, (int64_t)time(NULL), age, sizeof age);
+    cmd_age(r->began_ms / 1000, "unknown", age, sizeof age);
     buf_printf(out, "%-13s %-16s %-10s %-13s %-24s %s\n", r->id, age, seconds_text(a, took(r)),
                result_text(a, r), steps_text(a, r),
                r->names.n ? clean(a, name_text(a, r->names.v[0]))
@@ -189,7 +189,7 @@ static void print_steps(int storefd, Arena *a, const HistoryRecord *r, Buf *out)
 void past_page(int storefd, Arena *a, const HistoryRecord *r, Buf *out)
 {
     char age[40], size[32];
-    space_age(r->began_ms / 1000, (int64_t)time(NULL), age, sizeof age);
+    cmd_age(r->began_ms / 1000, "unknown", age, sizeof age);
     str_size(r->size, size, sizeof size);
     put_field(out, "Build:", r->id);
     put_field(out, "Started:", arena_printf(a, "%s (%s)", image_time(a, r->began_ms / 1000), age));

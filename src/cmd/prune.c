@@ -129,7 +129,6 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     char size[32];
     uint64_t freed = 0, nmemo = 0;
     SpaceFold fold = {.n = 0};
-    int64_t now = (int64_t)time(NULL);
     if (operands->n)
         return err_set(e, ERR_USAGE, "takes no argument, and got '%s'", operands->v[0]);
     if (!filter_parse(a, &p.o->filters, &filter, e) || !confirm(p.o, e) ||
@@ -149,10 +148,10 @@ static bool run(Arena *a, const void *opts, const StrList *operands, int *ret_co
     for (size_t i = 0; i < p.nout; i++) {
         if (!gone[i])
             continue;
-        space_row(&fold, p.out[i], now, &out);
+        space_row(&fold, p.out[i], &out);
         freed += p.out[i]->size;
     }
-    space_rows_end(&fold, now, &out);
+    space_rows_end(&fold, &out);
     str_size(freed, size, sizeof size);
     buf_printf(&out, "%s %s (%llu bytes)\n", p.o->dry_run ? "Would free:" : "Total:", size,
                (unsigned long long)freed);

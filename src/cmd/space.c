@@ -119,27 +119,6 @@ static bool parse_age(const char *text, int64_t *ret)
     return true;
 }
 
-void space_age(int64_t when, int64_t now, char *out, size_t cap)
-{
-    static const struct {
-        int64_t seconds;
-        const char *name;
-    } UNITS[] = {{604800, "week"}, {86400, "day"}, {3600, "hour"}, {60, "minute"}, {1, "second"}};
-    int64_t d = now - when;
-    if (when <= 0) {
-        (void)snprintf(out, cap, "never");
-        return;
-    }
-    for (size_t i = 0; i < NELEM(UNITS); i++)
-        if (d >= UNITS[i].seconds) {
-            int64_t n = d / UNITS[i].seconds;
-            (void)snprintf(out, cap, "%lld %s%s ago", (long long)n, UNITS[i].name,
-                           n == 1 ? "" : "s");
-            return;
-        }
-    (void)snprintf(out, cap, "just now");
-}
-
 /* ---- filters ---- */
 
 static const char *const FLAGS[] = {"inuse", "shared", "private", "mutable", "immutable"};
@@ -284,11 +263,11 @@ void space_head(Buf *out)
                "LAST USED", "DESCRIPTION");
 }
 
-static void put_row(const StoreItem *it, int64_t now, Buf *out)
+static void put_row(const StoreItem *it, Buf *out)
 {
     char size[32], age[40];
     str_size(it->size, size, sizeof size);
-    space_age(it->used, now, age, sizeof age);
+    cmd_age(it->used, "never", age, sizeof age);
     buf_printf(out, "%.*s%-*s %-20s %-12s %-10s %-15s %.100s\n",
                str_starts(it->id, "sha256:") ? 19 : 22, it->id,
                str_starts(it->id, "sha256:") ? 3
@@ -298,10 +277,10 @@ static void put_row(const StoreItem *it, int64_t now, Buf *out)
                size, age, it->what);
 }
 
-void space_row(SpaceFold *f, const StoreItem *it, int64_t now, Buf *out)
+void space_row(SpaceFold *f, const StoreItem *it, Buf *out)
 {
     if (!it->history) {
-        put_row(it, now, out);
+        put_row(it, out);
         return;
     }
     f->n++;
@@ -310,7 +289,7 @@ void space_row(SpaceFold *f, const StoreItem *it, int64_t now, Buf *out)
     f->used = it->used > f->used ? it->used : f->used;
 }
 
-void space_rows_end(const SpaceFold *f, int64_t now, Buf *out)
+void space_rows_end(const SpaceFold *f, Buf *out)
 {
     char what[96];
     StoreItem all = {.id = "history",
@@ -324,5 +303,5 @@ void space_rows_end(const SpaceFold *f, int64_t now, Buf *out)
         return;
     (void)snprintf(what, sizeof what, "%zu files with records of builds, %zu logs of steps",
                    f->nbuild, f->n - f->nbuild);
-    put_row(&all, now, out);
+    put_row(&all, out);
 }

@@ -68,9 +68,7 @@ typedef struct SpaceFold {
 /* space_row - an item as a line of a table; space_head - the line above, space_rows_end - the last
  * one. */
 void space_head(Buf *out);
-void space_row(SpaceFold *f, const StoreItem *it, int64_t now, Buf *out);
-void space_rows_end(const SpaceFold *f, int64_t now, Buf *out);
-/* space_age - "3 hours ago". */
-void space_age(int64_t when, int64_t now, char *out, size_t cap);
+void space_row(SpaceFold *f, const StoreItem *it, Buf *out);
+void space_rows_end(const SpaceFold *f, Buf *out);
 
 #endif
