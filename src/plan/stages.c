@@ -119,12 +119,20 @@ static uint32_t context_index(const Reading *r, const PlanContext *c)
     return c && c->tree ? (uint32_t)(c - r->opts->contexts) : NO_CONTEXT;
 }
 
+static size_t name_bucket(const char *name)
+{
+    size_t h = 5381;
+    for (; *name; name++)
+        h = h * 33 + (unsigned char)(*name | 0x20); /* without case */
+    return h % STAGE_BUCKETS;
+}
+
 /* A stage of this name, the last one; names are compared without case. */
 static uint32_t named_stage(const Stages *s, const char *name)
 {
-    for (size_t i = s->n; i-- > 0;)
-        if (s->v[i].name && !strcasecmp(s->v[i].name, name))
-            return (uint32_t)i;
+    for (uint32_t i = s->named[name_bucket(name)]; i; i = s->v[i - 1].older)
+        if (!strcasecmp(s->v[i - 1].name, name))
+            return i - 1;
     return NO_STAGE;
 }
 
@@ -263,6 +271,11 @@ static bool add_stage(Reading *r, const DfInstr *from, size_t nbody)
     warn_name(r, from);
     if (!set_platform(r, &st) || !set_base(r, &st))
         return false;
+    uint32_t *last = st.name ? &r->s->named[name_bucket(st.name)] : NULL;
+    if (last) {
+        st.older = *last;
+        *last = (uint32_t)r->s->n + 1;
+    }
     *ARENA_PUSH(r->arena, r->s->v, r->s->n, r->s->cap) = st;
     return true;
 }

@@ -28,13 +28,17 @@ typedef struct Stage {
     uint32_t base;        /* stage it is built on, NO_STAGE: an image, scratch or a context */
     uint32_t context;     /* the tree context it is built on, or NO_CONTEXT */
     uint32_t number;
+    uint32_t older; /* another whose name is in the same bucket, counted from 1; 0: none */
     bool triggered; /* the base's triggers are in the body */
     enum { UNSEEN, OPEN, NEEDED } state;
 } Stage;
 
+enum { STAGE_BUCKETS = 256 };
+
 typedef struct Stages {
     Stage *v;
     size_t n, cap;
+    uint32_t named[STAGE_BUCKETS]; /* by a hash of their names, the last of each; counted from 1 */
     StrList extra;  /* images that were named by --from alone: they can be counted as stages too */
     StrList global; /* ARGs before the first FROM, and the platform's, NAME=VALUE */
     StrList unset;  /* global ARGs without a value */
