@@ -424,6 +424,11 @@ def wait_for(what, seconds=10.0, every=0.01):
         time.sleep(every)
 
 
+def unmount(place):
+    """What a build wrote goes to the disk after its end, so the file system of a store may be busy for a moment."""
+    assert wait_for(lambda: subprocess.run(["umount", place], check=False, stderr=subprocess.DEVNULL).returncode == 0, 20)
+
+
 def mounts():
     """The mounts that this process sees, as the kernel numbers them."""
     return sorted(Path("/proc/self/mountinfo").read_text().splitlines())

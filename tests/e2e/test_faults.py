@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import Image, Result, end_process, mounts, processes_with, remove, tree_of, wait_for
+from harness import Image, Result, end_process, mounts, processes_with, remove, tree_of, unmount, wait_for
 
 SMALL = """\
 FROM busybox AS one
@@ -330,7 +330,7 @@ class SmallDisk:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.path)], check=True)
 
     def end(self):
-        subprocess.run(["umount", str(self.path)], check=True)
+        unmount(self.path)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from harness import mounts, tree_of
+from harness import mounts, tree_of, unmount
 from test_hostile import MODES, NAMESPACED, compiled, lighter_of
 from test_load import Maker, good_layer, tar_of
 
@@ -211,7 +211,7 @@ def test_a_step_that_takes_the_last_inode_fails_and_the_next_build_has_them_agai
             assert done.said("next") == "yes" and "made" in lighter.image("t").rootfs()
         assert lighter.damaged_blobs() == []
     finally:
-        subprocess.run(["umount", small], check=True)
+        unmount(small)
 
 
 # ---- others on this machine ----------------------------------------------------------------------

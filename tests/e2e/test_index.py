@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from harness import Lighter
+from harness import Lighter, unmount
 
 ALL = "FROM scratch\nCOPY . /all/\n"
 FILES = {"a": "one", "b": "two", "d/c": "three", "d/e/f": "four", "d/e/g": "five", "skip/x": "six",
@@ -241,7 +241,7 @@ def test_a_context_on_a_disk_image_is_read_for_the_next_image_has_its_times(root
             build(root, place, ALL, "-t", "x")
             found.append(root.image("x").rootfs()["all/a"][1])
         finally:
-            subprocess.run(["umount", place], check=True)
+            unmount(place)
     assert found == [b"one", b"two"]
 
 
@@ -284,7 +284,7 @@ def coarse(temp):
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        unmount(place)
 
 
 def flicker(lighter, context, path, change, texts, dockerfile):

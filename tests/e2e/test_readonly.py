@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import wait_for
+from harness import unmount, wait_for
 from vm import Machine
 
 TEXT = "FROM busybox\nRUN echo a >/a; mkdir /d; dd if=/dev/zero of=/d/b bs=1000 count=300\nCOPY f g /\nRUN rm /a\n"
@@ -117,7 +117,7 @@ def disk(needs_root):
         path.rmdir()
         pytest.skip("this machine lets nobody mount a tmpfs")
     yield path
-    subprocess.run(["umount", path], check=True)
+    unmount(path)
     path.rmdir()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import processes_with, wait_for
+from harness import processes_with, unmount, wait_for
 from test_contexts import Git, serving
 from test_hostile import MODES, NAMESPACED, lighter_of
 from test_lighter_run import Screen as RunScreen
@@ -188,16 +188,15 @@ def disk(lighter, temp, needs):
         pytest.skip("no loop device can be had")
     mounted = [True]
 
-    def unmount():
+    def taken_out():
         if mounted:
             mounted.pop()
-            # What a build wrote goes to the disk after its end.
-            assert wait_for(lambda: subprocess.run(["umount", at], check=False, stderr=subprocess.DEVNULL).returncode == 0, 20)
+            unmount(at)
         return image.read_bytes()
     loaded, lighter.store = lighter.store, at / "store"
     lighter.load(loaded)
-    yield unmount
-    unmount()
+    yield taken_out
+    taken_out()
 
 
 @pytest.mark.parametrize("lighter", ["chroot"], indirect=True)
