@@ -12,6 +12,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,10 @@ import pytest
 
 from harness import (IS_ROOT, REPO, Account, Image, Lighter, remove)
 from servers import Servers
+
+
+# A shell has its background commands ignore this one, and what is ignored stays so in children.
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 # ---- the session's places ------------------------------------------------------------------------
