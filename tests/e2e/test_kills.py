@@ -75,6 +75,7 @@ class Killer:
             self.dead += 1
         else:
             self.spared += 1
+            self.usual *= 0.7  # sooner next time
         return f"{' '.join(map(str, words))} after {after:.3f} s, exit {child.returncode}"
 
     def right(self, project, want):
@@ -104,7 +105,7 @@ def test_after_a_kill_the_store_is_in_order_and_the_next_build_is_right(lighters
         except AssertionError as e:
             raise AssertionError(f"{where}\n{e}") from None
     print(f"\n{mode}: {killer.dead} killed at work, {killer.behind} that were left behind, {killer.spared} too late")
-    assert killer.dead >= (KILLS // 12 if KILLS >= 200 else 1)
+    assert killer.dead + killer.behind >= (KILLS // 12 if KILLS >= 200 else 1)
     assert KILLS < 200 or killer.behind
     assert wait_for(lambda: not [line for line in mounts() if str(lighter.place) in line], 2.0)
     assert wait_for(lambda: not lighter.writers_out(), 30)

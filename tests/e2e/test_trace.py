@@ -60,7 +60,7 @@ def test_the_parts_of_a_step_add_up_to_the_step(lighter):
     assert all(threads[s["tid"]] == "worker" for s in steps)
     for step in [s for s in steps if "RUN" in s["name"]]:
         parts = children(spans, step)
-        assert {"look up", "root", "mounts", "command", "commit", "record"} == {s["name"] for s in parts}
+        assert {"look up", "root", "mounts", "what Go is lent", "command", "what Go left", "commit", "record"} == {s["name"] for s in parts}
         assert all(s["args"]["step"] == step["args"]["step"] for s in parts)
         assert 0.95 * step["dur"] <= sum(s["dur"] for s in parts) <= step["dur"] * 1.001
     one, other = [s for s in steps if s["name"].startswith(("[a ", "[b "))]
