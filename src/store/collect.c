@@ -301,31 +301,16 @@ bool collect(Store *s, const StrList *names, bool forced, bool *ret_gone, Err *e
 
 /* ---- after a crash ---- */
 
-static bool names_of(Store *s, Arena *a, const char *sql, StrList *ret, Err *e)
-{
-    bool row = true;
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, sql, &q, e))
-        return false;
-    while (row) {
-        if (!db_row(&q, &row, e))
-            return false;
-        if (row)
-            strlist_add(a, ret, db_text(&q, 0));
-    }
-    return true;
-}
-
 bool collect_debris(Store *s, Err *e)
 {
     scoped(collection) Collection c = {.s = s, .e = e};
     StrList done = {0}, half = {0};
-    if (!names_of(s, &c.arena, "SELECT name FROM doomed WHERE state = 2", &done, e) ||
-        !names_of(s, &c.arena, "SELECT 's' || id FROM snapshot WHERE done = 0", &half, e) ||
-        !names_of(s, &c.arena,
+    if (!db_names(s, &c.arena, "SELECT name FROM doomed WHERE state = 2", NULL, &done, e) ||
+        !db_names(s, &c.arena, "SELECT 's' || id FROM snapshot WHERE done = 0", NULL, &half, e) ||
+        !db_names(s, &c.arena,
                   "SELECT DISTINCT 'i' || lower(hex(image)) FROM image_layer WHERE image NOT IN "
                   "(SELECT id FROM image) AND length(image) = 32",
-                  &half, e))
+                  NULL, &half, e))
         return false;
     bool *gone = NEW_N(&c.arena, bool, done.n + half.n + 1);
     for (size_t i = 0; i < done.n; i++)

@@ -158,6 +158,23 @@ bool db_number(Store *s, const char *sql, int64_t *ret, Err *e)
     return true;
 }
 
+bool db_names(Store *s, Arena *a, const char *sql, const char *param, StrList *ret, Err *e)
+{
+    bool row = true;
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, sql, &q, e))
+        return false;
+    if (param)
+        db_bind_text(&q, 1, param);
+    while (row) {
+        if (!db_row(&q, &row, e))
+            return false;
+        if (row)
+            strlist_add(a, ret, db_text(&q, 0));
+    }
+    return true;
+}
+
 bool db_fact_get(Store *s, const char *name, Buf *ret, Err *e)
 {
     bool row;

@@ -82,6 +82,9 @@ static inline void scoped_stmt_done(Stmt *q)
 NODISCARD bool db_exec(Store *s, const char *sql, Err *e);
 /* db_number - the first column of the first row; *ret is left alone without a row. */
 NODISCARD bool db_number(Store *s, const char *sql, int64_t *ret, Err *e);
+/* db_names - append the first column of all rows. param: the statement's one parameter, or NULL. */
+NODISCARD bool db_names(Store *s, Arena *a, const char *sql, const char *param, StrList *ret,
+                        Err *e);
 NODISCARD bool db_fact_get(Store *s, const char *name, Buf *ret, Err *e);
 NODISCARD bool db_fact_put(Store *s, const char *name, const char *value, Err *e);
 

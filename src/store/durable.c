@@ -56,26 +56,9 @@ bool durable_note(Store *s, const char *name, Err *e)
 
 /* ---- after another boot ---- */
 
-/* Names that a query with one parameter gives. */
-static bool names_of(Store *s, Arena *a, const char *sql, const char *param, StrList *ret, Err *e)
-{
-    bool row = true;
-    scoped(stmt) Stmt q = {0};
-    if (!db_begin(s, sql, &q, e))
-        return false;
-    db_bind_text(&q, 1, param);
-    while (row) {
-        if (!db_row(&q, &row, e))
-            return false;
-        if (row)
-            strlist_add(a, ret, db_text(&q, 0));
-    }
-    return true;
-}
-
 static bool torn_names(Store *s, Arena *a, const char *boot, StrList *ret, Err *e)
 {
-    return names_of(s, a, "SELECT DISTINCT name FROM undurable WHERE boot <> ?", boot, ret, e);
+    return db_names(s, a, "SELECT DISTINCT name FROM undurable WHERE boot <> ?", boot, ret, e);
 }
 
 /* What lies in a directory of the store and is not among those that a query knows. */
@@ -87,7 +70,7 @@ static bool unknown_in(Store *s, Arena *a, const char *dir, char letter, const c
     scoped(fd) int fd = openat(s->dirfd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || err_errno(e, ERR_STORE, "open '%s/%s'", s->path, dir);
-    if (!fs_list(a, fd, &names, e) || !names_of(s, a, sql, "", &rows, e))
+    if (!fs_list(a, fd, &names, e) || !db_names(s, a, sql, NULL, &rows, e))
         return false;
     for (size_t i = 0; i < rows.n; i++)
         (void)map_put(&known, rows.v[i], 1);
@@ -135,10 +118,9 @@ static bool changed_in(Store *s, Arena *a, const char *top, StrList *ret, Err *e
 /* What another boot has left of which no row tells whether it was on the disk. */
 static bool unknown_names(Store *s, Arena *a, StrList *ret, Err *e)
 {
-    return unknown_in(s, a, "snapshots", 's', "SELECT 's' || id FROM snapshot WHERE ?1 = ''", ret,
-                      e) &&
+    return unknown_in(s, a, "snapshots", 's', "SELECT 's' || id FROM snapshot", ret, e) &&
            unknown_in(s, a, "blobs/sha256", 'b',
-                      "SELECT 'b' || lower(hex(blob)) FROM packed WHERE ?1 = '' UNION "
+                      "SELECT 'b' || lower(hex(blob)) FROM packed UNION "
                       "SELECT 'b' || lower(hex(id)) FROM image UNION "
                       "SELECT 'b' || lower(hex(manifest)) FROM image WHERE manifest IS NOT NULL "
                       "UNION SELECT name FROM use WHERE substr(name, 1, 1) = 'b'",
