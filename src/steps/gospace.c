@@ -63,8 +63,9 @@ static bool is_compiler(const char *name)
 }
 
 /* Does C code that is compiled depend on this file? Programs count only where they compile. */
-static bool matters_to_c(const char *name, const struct stat *st)
+static bool matters_to_c(const char *path, const char *name, const struct stat *st)
 {
+    (void)path;
     if (S_ISREG(st->st_mode) && !go_c_file(name)) {
         if (is_other(name))
             return false;
@@ -102,8 +103,15 @@ static bool leads_apart(const World *x, const char *path)
     return false;
 }
 
-/* Whether a layer has anything that matters outside of those directories. */
-static bool has_outside(World *x, int dirfd, const char *dir, unsigned depth)
+/* What a walk looks for. */
+typedef struct Search {
+    bool (*counts)(const char *path, const char *name, const struct stat *st); /* of no directory */
+    bool opaque; /* directories that hide what is below them count too */
+} Search;
+
+/* Whether a layer has anything of that outside of those directories; what cannot be read counts. */
+static bool has_outside(const World *x, const Search *what, int dirfd, const char *dir,
+                        unsigned depth)
 {
     scoped(arena) Arena a = {0};
     StrList names;
@@ -118,15 +126,15 @@ static bool has_outside(World *x, int dirfd, const char *dir, unsigned depth)
         if (fstatat(dirfd, names.v[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
             return true;
         if (!S_ISDIR(st.st_mode)) {
-            if (matters_to_c(names.v[i], &st))
+            if (what->counts(path, names.v[i], &st))
                 return true;
             continue;
         }
-        if (overlay_opaque(dirfd, names.v[i]) && !leads_apart(x, path))
+        if (what->opaque && overlay_opaque(dirfd, names.v[i]) && !leads_apart(x, path))
             return true;
         scoped(fd) int fd =
             openat(dirfd, names.v[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || has_outside(x, fd, path, depth + 1))
+        if (fd < 0 || has_outside(x, what, fd, path, depth + 1))
             return true;
     }
     return false;
@@ -168,7 +176,7 @@ static void add_files(World *x, int dirfd, const char *dir, unsigned depth)
             return;
         }
         if (!S_ISDIR(st.st_mode)) {
-            if (x->c ? matters_to_c(names.v[i], &st) : str_ends(names.v[i], ".h"))
+            if (x->c ? matters_to_c(path, names.v[i], &st) : str_ends(names.v[i], ".h"))
                 add_file(x, dirfd, names.v[i], path, &st);
             continue;
         }
@@ -252,6 +260,7 @@ static void add_mounts(World *x, KeyBuilder *k)
 static bool add_layers(World *x, KeyBuilder *k, const Stack *below, const char *goroot, bool c,
                        const char *sources, Err *e)
 {
+    static const Search WHAT = {matters_to_c, true};
     for (size_t i = 0; i < below->n; i++) {
         char path[STORE_TMP_MAX];
         int raw = -1;
@@ -261,7 +270,7 @@ static bool add_layers(World *x, KeyBuilder *k, const Stack *below, const char *
             return false;
         scoped(fd) int fd = raw;
         bool tools = fstatat(fd, goroot + 1, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
-        if (tools || (c && has_outside(x, fd, "", 0)))
+        if (tools || (c && has_outside(x, &WHAT, fd, "", 0)))
             key_text(k, "layer", path);
         if (sources)
             add_files_at(x, fd, sources + 1);
@@ -309,33 +318,12 @@ bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path
 
 /* ---- after the command ---- */
 
-static bool changed_below(World *x, int dirfd, const char *dir, unsigned depth)
+/* A header, or a compiler in its place: what a command may have installed before it compiled. */
+static bool installed_for_c(const char *path, const char *name, const struct stat *st)
 {
-    scoped(arena) Arena a = {0};
-    StrList names;
-    Err ignored = ERR_INIT;
-    if (depth > TREE_MAX_DEPTH || !fs_list(&a, dirfd, &names, &ignored))
-        return true;
-    for (size_t i = 0; i < names.n; i++) {
-        struct stat st;
-        const char *path = *dir ? arena_printf(&a, "%s/%s", dir, names.v[i]) : names.v[i];
-        if (is_apart(x, path))
-            continue;
-        if (fstatat(dirfd, names.v[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return true;
-        if (!S_ISDIR(st.st_mode)) {
-            if (go_c_file(names.v[i]) ||
-                (S_ISREG(st.st_mode) && st.st_mode & 0111 && str_starts(path, "usr/") &&
-                 (is_compiler(names.v[i]) && !strstr(names.v[i], "go"))))
-                return true;
-            continue;
-        }
-        scoped(fd) int fd =
-            openat(dirfd, names.v[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || changed_below(x, fd, path, depth + 1))
-            return true;
-    }
-    return false;
+    return go_c_file(name) ||
+           (S_ISREG(st->st_mode) && st->st_mode & 0111 && str_starts(path, "usr/") &&
+            is_compiler(name) && !strstr(name, "go"));
 }
 
 /* The command patched the toolchain, or put another there. */
@@ -353,11 +341,12 @@ static bool changed_tools(StepWork *w, const GoRoot *r, int upper)
 
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper)
 {
+    static const Search WHAT = {installed_for_c, false};
     World x = {.w = w};
     const char *cgo = env_get(&r->env, "CGO_ENABLED");
     put_apart(&x, r->settings.gomodcache);
     put_apart(&x, path);
     put_apart(&x, r->goroot);
     return changed_tools(w, r, upper) ||
-           (!(cgo && !strcmp(cgo, "0")) && changed_below(&x, upper, "", 0));
+           (!(cgo && !strcmp(cgo, "0")) && has_outside(&x, &WHAT, upper, "", 0));
 }
