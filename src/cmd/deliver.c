@@ -286,24 +286,6 @@ static const ExportStyle *told_style(const Build *b)
     return style;
 }
 
-static json_t *descriptor(const Descriptor *d)
-{
-    char digest[DIGEST_TEXT_SIZE];
-    json_t *j = json_object();
-    digest_text(&d->digest, digest);
-    json_set_str(j, "mediaType", d->media_type);
-    json_set_str(j, "digest", digest);
-    json_object_set_new(j, "size", json_integer((json_int_t)d->size));
-    if (d->os) {
-        json_t *p = json_object();
-        json_set_str(p, "architecture", d->architecture);
-        json_set_str(p, "os", d->os);
-        json_set_str(p, "variant", d->variant);
-        json_object_set_new(j, "platform", p);
-    }
-    return j;
-}
-
 /* What was made of which Go modules: a field of our own. */
 static json_t *go_modules(const Build *b)
 {
@@ -337,7 +319,10 @@ static bool write_metadata(Build *b, const ExportDoc *doc)
                  arena_printf(b->arena, "lighter/lighter/%.25s", digest + 7));
     if (b->ntarget == 1)
         json_set_str(j, "containerimage.config.digest", digest);
-    json_object_set_new(j, "containerimage.descriptor", descriptor(&doc->top));
+    Descriptor top = doc->top;
+    top.urls.n = top.nnote = 0; /* annotations are the image's, not the file's */
+    top.ref_name = NULL;
+    json_object_set_new(j, "containerimage.descriptor", image_descriptor_json(&top));
     digest_text(&doc->top.digest, digest);
     json_set_str(j, "containerimage.digest", digest);
     if (names.len)

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "image/ref.h"
 
@@ -123,6 +124,9 @@ void image_label_set(Arena *a, ImageConfig *c, const char *name, const char *val
 /* image_set_add - add to a sorted set of strings (ports, volumes). */
 void image_set_add(Arena *a, StrList *set, const char *s);
 
+/* image_descriptor_json - a descriptor as documents have it; the caller frees. Source: OCI image
+ * specification, descriptor.md. */
+json_t *image_descriptor_json(const Descriptor *d);
 NODISCARD bool image_manifest_parse(Arena *a, const char *text, size_t len, ImageManifest *ret,
                                     Err *e);
 /* image_manifest_text - append a manifest of its kind, with sorted keys. */

@@ -144,7 +144,7 @@ static void put_notes(json_t *j, const char *ref_name, const ImageLabel *notes, 
     json_object_set_new(j, "annotations", set);
 }
 
-static json_t *descriptor_json(const Descriptor *d)
+json_t *image_descriptor_json(const Descriptor *d)
 {
     char text[DIGEST_TEXT_SIZE];
     digest_text(&d->digest, text);
@@ -181,14 +181,14 @@ static json_t *list_json(const Descriptor *v, size_t n)
 {
     json_t *arr = json_array();
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(arr, descriptor_json(&v[i]));
+        json_array_append_new(arr, image_descriptor_json(&v[i]));
     return arr;
 }
 
 void image_manifest_text(const ImageManifest *m, Buf *out)
 {
     scoped(json) json_t *j = document(m->docker ? MT_DOCKER_MANIFEST : MT_OCI_MANIFEST);
-    json_object_set_new(j, "config", descriptor_json(&m->config));
+    json_object_set_new(j, "config", image_descriptor_json(&m->config));
     json_object_set_new(j, "layers", list_json(m->layers, m->nlayer));
     put_notes(j, NULL, m->notes, m->nnote);
     json_text(j, out);
