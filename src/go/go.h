@@ -11,6 +11,7 @@
  *   go/zip.h         zips of modules: checked, hashed, unpacked
  *   go/sumdb.h       a client of a checksum database
  *   go/buildcache.h  the files of a GOCACHE
+ *   go/modindex.h    indexes of sources in it
  *
  * Used by: gomod, steps, cmd.  Uses: base, and net for showing URLs.
  */
@@ -19,6 +20,7 @@
 
 #include "go/buildcache.h"
 #include "go/modfile.h"
+#include "go/modindex.h"
 #include "go/module.h"
 #include "go/request.h"
 #include "go/settings.h"
