@@ -9,7 +9,8 @@
  * A space is a set of generations. Each is a directory that never changes, what one command added,
  * and they are stacked, as layers are. Nothing gets into one that go would not have written: an
  * output whose bytes are not what its name says stays out, and so does an entry whose output is not
- * there. Indexes of source files stay out, too: go takes them by name, size and time.
+ * there. Indexes of source files are in spaces of their own, and only those that are right: go
+ * takes them by name, size and time.
  *
  *   gocache/<space>.<hex>/tree/<path of GOCACHE>/ab/ab...-a, -d    one generation
  *   gocache/<space>.<hex>/replaces                                 older ones that are all in it
@@ -59,15 +60,24 @@ typedef struct GocacheHarvest {
     uint64_t bytes;       /* of those that were kept */
 } GocacheHarvest;
 
+/* Where indexes of source files go, and which. */
+typedef struct GocacheIndexes {
+    Gocache *cache;
+    /* whether what is under this name is right for whoever will have the space */
+    bool (*right)(void *arg, const Digest *action, Str index);
+    void *arg;
+} GocacheIndexes;
+
 /*
  * gocache_harvest - take what is good of a GOCACHE that a command left, as one generation more.
  *
+ *   x      for indexes, which are one generation more of another space; NULL: none are taken
  *   dirfd  the GOCACHE; what is taken is moved out of it; nobody else has it open
  *   what   whose it is, for listings
  *
- * Fails with ERR_STORE or ERR_STEP (cancelled); then nothing was added.
+ * Fails with ERR_STORE or ERR_STEP (cancelled); then what was added is whole.
  */
-NODISCARD bool gocache_harvest(Gocache *c, Arena *a, int dirfd, const char *what,
-                               GocacheHarvest *ret, Err *e);
+NODISCARD bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd,
+                               const char *what, GocacheHarvest *ret, Err *e);
 
 #endif

@@ -11,7 +11,7 @@
 #include "gocache/gocache.h"
 
 /* More are made one: a name that is in none is looked for in all. */
-enum { GENERATIONS_MAX = 8, FILES_MAX = 2000000 };
+enum { GENERATIONS_MAX = 8, FILES_MAX = 2000000, INDEX_MAX = 256 << 20 };
 
 /* A file that is good. */
 typedef struct Good {
@@ -19,13 +19,20 @@ typedef struct Good {
     uint64_t size;
 } Good;
 
-typedef struct Harvest {
+/* What becomes one generation. */
+typedef struct Batch {
     Gocache *c;
-    Arena *a;
-    int from;
-    Map outputs; /* names of good outputs -> size */
     Good *good;
     size_t ngood, cap;
+} Batch;
+
+typedef struct Harvest {
+    const GocacheIndexes *x;
+    Arena *a;
+    int from;
+    Map outputs; /* names of good outputs -> size + 1 */
+    Map indexes; /* names of outputs that are indexes -> size + 1; 0: it was taken */
+    Batch packages, sources;
     size_t refused;
 } Harvest;
 
@@ -39,9 +46,9 @@ static int open_file(const Harvest *h, const char *path, struct stat *st)
     return fd_take(&fd);
 }
 
-static void take(Harvest *h, const char *path, uint64_t size)
+static void take(const Harvest *h, Batch *b, const char *path, uint64_t size)
 {
-    Good *g = ARENA_PUSH(h->a, h->good, h->ngood, h->cap);
+    Good *g = ARENA_PUSH(h->a, b->good, b->ngood, b->cap);
     (void)snprintf(g->path, sizeof g->path, "%s", path);
     g->size = size;
 }
@@ -58,13 +65,14 @@ static bool judge_output(Harvest *h, const char *path, const Digest *name, Err *
     }
     if (!go_cache_output_read(fd, &o, e))
         return false;
-    if (o.index || !digest_eq(&o.digest, name)) {
+    if (!digest_eq(&o.digest, name)) {
         h->refused += !o.index;
         return true;
     }
     digest_hex(name, hex);
-    (void)map_put(&h->outputs, arena_strdup(h->a, hex), o.size + 1);
-    take(h, path, o.size);
+    (void)map_put(o.index ? &h->indexes : &h->outputs, arena_strdup(h->a, hex), o.size + 1);
+    if (!o.index)
+        take(h, &h->packages, path, o.size);
     return true;
 }
 
@@ -79,19 +87,40 @@ static bool has_output(const Harvest *h, const GoCacheEntry *x)
     if (map_get(&h->outputs, hex, &size))
         return size == x->size + 1;
     go_cache_path(GO_CACHE_OUTPUT, &x->output, path);
-    for (size_t i = 0; i < h->c->ids.n; i++)
-        if (fstatat(store_dirfd(h->c->store),
-                    arena_printf(&a, "%s/tree/%s/%s", h->c->ids.v[i], h->c->path, path), &st,
+    const Gocache *c = h->packages.c;
+    for (size_t i = 0; i < c->ids.n; i++)
+        if (fstatat(store_dirfd(c->store),
+                    arena_printf(&a, "%s/tree/%s/%s", c->ids.v[i], c->path, path), &st,
                     AT_SYMLINK_NOFOLLOW) == 0)
             return (uint64_t)st.st_size == x->size;
     return false;
 }
 
+/* An index and its entry, if it is right. */
+static void judge_index(Harvest *h, const char *path, const GoCacheEntry *x, uint64_t size)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    char output[GO_CACHE_PATH_SIZE], hex[DIGEST_HEX_SIZE];
+    struct stat st;
+    Err ignored = ERR_INIT;
+    go_cache_path(GO_CACHE_OUTPUT, &x->output, output);
+    digest_hex(&x->output, hex);
+    scoped(fd) int fd = open_file(h, output, &st);
+    if (!h->x || fd < 0 || !fs_read_all(fd, INDEX_MAX, &text, &ignored) || text.len != x->size ||
+        !h->x->right(h->x->arg, &x->action, (Str){buf_str(&text), text.len}))
+        return;
+    if (size)
+        take(h, &h->sources, output, text.len);
+    (void)map_put(&h->indexes, arena_strdup(h->a, hex), 0);
+    take(h, &h->sources, path, GO_CACHE_ENTRY_SIZE);
+}
+
 static void judge_action(Harvest *h, const char *path, const Digest *name)
 {
-    char text[GO_CACHE_ENTRY_SIZE + 1];
+    char text[GO_CACHE_ENTRY_SIZE + 1], hex[DIGEST_HEX_SIZE];
     GoCacheEntry x;
     struct stat st;
+    uint64_t size;
     scoped(fd) int fd = open_file(h, path, &st);
     ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text, 0);
     if (n != GO_CACHE_ENTRY_SIZE || !go_cache_entry_parse((Str){text, (size_t)n}, &x) ||
@@ -99,8 +128,11 @@ static void judge_action(Harvest *h, const char *path, const Digest *name)
         h->refused++;
         return;
     }
-    if (has_output(h, &x))
-        take(h, path, (uint64_t)n);
+    digest_hex(&x.output, hex);
+    if (map_get(&h->indexes, hex, &size))
+        judge_index(h, path, &x, size);
+    else if (has_output(h, &x))
+        take(h, &h->packages, path, (uint64_t)n);
 }
 
 /* One of the 256 directories; outputs first, for entries are good only with theirs. */
@@ -114,7 +146,7 @@ static bool look_into(Harvest *h, const char *dir, GoCacheName kind, Err *e)
         return true;
     if (!fs_list(&a, fd, &names, e))
         return false;
-    for (size_t i = 0; i < names.n && h->ngood < FILES_MAX; i++) {
+    for (size_t i = 0; i < names.n && h->packages.ngood < FILES_MAX; i++) {
         Digest id;
         const char *path = arena_printf(&a, "%s/%s", dir, names.v[i]);
         if (go_cache_name(path, &id) != kind)
@@ -181,13 +213,13 @@ static bool make_dir_of(int to, const char *path, Err *e)
 }
 
 /* All that an older generation has, under a second name. */
-static bool link_generation(const Harvest *h, const char *id, int to, Err *e)
+static bool link_generation(const Gocache *c, const char *id, int to, Err *e)
 {
     scoped(arena) Arena a = {0};
-    int store = store_dirfd(h->c->store);
+    int store = store_dirfd(c->store);
     for (unsigned i = 0; i < 256; i++) {
         StrList names;
-        const char *dir = arena_printf(&a, "%s/tree/%s/%02x", id, h->c->path, i);
+        const char *dir = arena_printf(&a, "%s/tree/%s/%02x", id, c->path, i);
         scoped(fd) int from = openat(store, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (from < 0)
             continue;
@@ -204,57 +236,70 @@ static bool link_generation(const Harvest *h, const char *id, int to, Err *e)
     return true;
 }
 
-static bool fill(const Harvest *h, const char *tmp, Err *e)
+static bool fill(const Harvest *h, const Batch *b, const char *tmp, Err *e)
 {
-    int raw = -1, store = store_dirfd(h->c->store);
-    const char *tree = arena_printf(h->a, "%s/tree/%s", tmp, h->c->path);
+    int raw = -1, store = store_dirfd(b->c->store);
+    const char *tree = arena_printf(h->a, "%s/tree/%s", tmp, b->c->path);
     scoped(buf) Buf replaces = BUF_INIT;
     if (!fs_mkdirs(store, tree, e) || !fs_open_dir(store, tree, &raw, e))
         return false;
     scoped(fd) int to = raw;
-    for (size_t i = 0; i < h->ngood; i++)
-        if (!make_dir_of(to, h->good[i].path, e) || !move_file(h, h->good[i].path, to, e))
+    for (size_t i = 0; i < b->ngood; i++)
+        if (!make_dir_of(to, b->good[i].path, e) || !move_file(h, b->good[i].path, to, e))
             return false;
-    for (size_t i = 0; h->c->ids.n >= GENERATIONS_MAX && i < h->c->ids.n; i++) {
-        if (!link_generation(h, h->c->ids.v[i], to, e))
+    for (size_t i = 0; b->c->ids.n >= GENERATIONS_MAX && i < b->c->ids.n; i++) {
+        if (!link_generation(b->c, b->c->ids.v[i], to, e))
             return false;
-        buf_printf(&replaces, "%s\n", h->c->ids.v[i]);
+        buf_printf(&replaces, "%s\n", b->c->ids.v[i]);
     }
     return fs_write_file(store, arena_printf(h->a, "%s/replaces", tmp), buf_str(&replaces),
                          replaces.len, e);
 }
 
-static bool publish(Harvest *h, const char *what, Err *e)
+static bool publish(const Harvest *h, const Batch *b, const char *what, Err *e)
 {
     char tmp[STORE_TMP_MAX];
     uint64_t random;
-    int store = store_dirfd(h->c->store);
+    if (!b->ngood)
+        return true;
+    Store *s = b->c->store;
+    int store = store_dirfd(s);
     if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         return err_errno(e, ERR_ENV, "getrandom");
     const char *id =
-        arena_printf(h->a, "gocache/%s.%016llx", h->c->space, (unsigned long long)random);
-    if (!store_tmp(h->c->store, "gocache", tmp, e))
+        arena_printf(h->a, "gocache/%s.%016llx", b->c->space, (unsigned long long)random);
+    if (!store_tmp(s, "gocache", tmp, e))
         return false;
-    bool ok = fill(h, tmp, e);
+    bool ok = fill(h, b, tmp, e);
     if (ok && mkdirat(store, "gocache", 0700) < 0 && errno != EEXIST)
-        ok = err_errno(e, ERR_STORE, "create '%s/gocache'", store_path(h->c->store));
-    ok = ok && store_use_made(h->c->store, id, what, true, e);
+        ok = err_errno(e, ERR_STORE, "create '%s/gocache'", store_path(s));
+    ok = ok && store_use_made(s, id, what, true, e);
     if (ok && renameat(store, tmp, store, id) < 0)
-        ok = err_errno(e, ERR_STORE, "make '%s/%s'", store_path(h->c->store), id);
+        ok = err_errno(e, ERR_STORE, "make '%s/%s'", store_path(s), id);
     if (!ok)
-        store_discard(h->c->store, tmp);
+        store_discard(s, tmp);
     return ok;
 }
 
-bool gocache_harvest(Gocache *c, Arena *a, int dirfd, const char *what, GocacheHarvest *ret, Err *e)
+static void count(const Batch *b, GocacheHarvest *ret)
 {
-    Harvest h = {.c = c, .a = a, .from = dirfd};
-    bool ok = judge_all(&h, e) && (!h.ngood || publish(&h, what, e));
+    ret->kept += b->ngood;
+    for (size_t i = 0; i < b->ngood; i++)
+        ret->bytes += b->good[i].size;
+}
+
+bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd, const char *what,
+                     GocacheHarvest *ret, Err *e)
+{
+    Harvest h = {.x = x, .a = a, .from = dirfd, .packages.c = c, .sources.c = x ? x->cache : NULL};
+    bool ok =
+        judge_all(&h, e) && publish(&h, &h.packages, what, e) && publish(&h, &h.sources, what, e);
     map_done(&h.outputs);
+    map_done(&h.indexes);
     if (!ok)
         return false;
-    *ret = (GocacheHarvest){.kept = h.ngood, .refused = h.refused};
-    for (size_t i = 0; i < h.ngood; i++)
-        ret->bytes += h.good[i].size;
+    *ret = (GocacheHarvest){.refused = h.refused};
+    count(&h.packages, ret);
+    count(&h.sources, ret);
     return true;
 }

@@ -52,6 +52,10 @@ NODISCARD bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const 
 /* go_c_changed - whether a command changed what C code depends on, or the toolchain, so that what
  * it was given may have been compiled with something else. `upper` is what it wrote. */
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
+/*
+ * go_mounted - whether the step mounts something at a path, above or below it. `path` is absolute.
+ */
+bool go_mounted(const PlanRun *r, const char *path);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);
 
@@ -72,6 +76,8 @@ typedef struct StepGo {
     const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
     bool shared;        /* `cache` is open, and the command has what is in it */
     Gocache cache;
+    bool indexed; /* so are indexes of source files */
+    Gocache indexes;
     GoParts *parts; /* NULL: none */
     StrList lowers; /* directories that lie under its root */
 } StepGo;
@@ -103,6 +109,24 @@ NODISCARD bool stepgo_end(StepGo *g, Err *e);
 NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, bool *ret, Err *e);
 
 /*
+ * go_index_open - the indexes of source files that belong to a space and to the layers that have
+ * modules.
+ *
+ *   path    of GOCACHE, relative to the root
+ *   ret_ok  false: the command sees other files than those of layers, and there are none
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Digest *space,
+                             const char *path, Gocache *ret, bool *ret_ok, Err *e);
+/* go_index_stale - whether a command changed modules of a layer, whose indexes it may have been
+ * given. `upper` is what it wrote. */
+bool go_index_stale(StepWork *w, const Stack *below, const GoRoot *r, int upper);
+/* go_index_harvest - gocache_harvest(), with indexes of what is in layers. */
+NODISCARD bool go_index_harvest(StepWork *w, const Stack *below, StepGo *g, int upper, int dirfd,
+                                const char *what, GocacheHarvest *ret, Err *e);
+
+/*
  * stepgo_collect - take what the command compiled, and take its GOCACHE away where nobody sees it.
  *
  *   upper      what it wrote, relative to store_dirfd()
@@ -110,7 +134,8 @@ NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, boo
  *
  * Fails with ERR_STORE.
  */
-NODISCARD bool stepgo_collect(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, Err *e);
+NODISCARD bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *upper,
+                              bool *ret_stale, Err *e);
 /*
  * stepgo_take_parts - put the modules that a `go mod download` wanted into what it wrote.
  *

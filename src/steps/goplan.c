@@ -158,8 +158,7 @@ static bool is_seen(Arena *a, const StepsEnv *env, size_t istep, const char *pat
     return has[p->result];
 }
 
-/* A mount there is the user's own cache; one above or below shows something else. */
-static bool is_mounted(const PlanRun *r, const char *path)
+bool go_mounted(const PlanRun *r, const char *path)
 {
     size_t len = strlen(path);
     for (size_t i = 0; i < r->nmount; i++) {
@@ -179,7 +178,7 @@ const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
         go_is_download(r) || !words_of(r, NULL).go)
         return NULL;
     const char *path = gocache_of(a, r);
-    if (!path || speaks_of(r, path) || is_mounted(r, path) ||
+    if (!path || speaks_of(r, path) || go_mounted(r, path) || /* the user's own cache */
         is_seen(a, env, (size_t)(s - env->plan->steps), path))
         return NULL;
     return path;

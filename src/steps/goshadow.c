@@ -45,11 +45,15 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
     if (!ok)
         return true;
     if (!gocache_open(w->env->store, a, &space, path + 1, &g->cache, e) ||
+        !go_index_open(w, below, &g->root, &space, path + 1, &g->indexes, &g->indexed, e) ||
         !gocache_bottom(w->env->store, a, path + 1, dir, e))
         return false;
     strlist_add(a, &g->lowers, dir);
-    if (!w->env->go_fresh)
+    if (!w->env->go_fresh) {
         gocache_lowers(&g->cache, a, &g->lowers);
+        if (g->indexed)
+            gocache_lowers(&g->indexes, a, &g->lowers);
+    }
     g->shared = true;
     return true;
 }
@@ -99,7 +103,7 @@ bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const cha
            clear_parents(&sv.view, fd, &w->arena, parent, e);
 }
 
-static bool harvest(StepWork *w, StepGo *g, int upper, Err *e)
+static bool harvest(StepWork *w, const Stack *below, StepGo *g, int upper, Err *e)
 {
     GocacheHarvest h;
     scoped(fd) int fd =
@@ -107,7 +111,7 @@ static bool harvest(StepWork *w, StepGo *g, int upper, Err *e)
     if (fd < 0)
         return true; /* it compiled nothing */
     const char *what = arena_printf(&w->arena, "packages compiled in %s", w->env->go_scope);
-    if (!gocache_harvest(&g->cache, &w->arena, fd, what, &h, e))
+    if (!go_index_harvest(w, below, g, upper, fd, what, &h, e))
         return false;
     if (h.refused)
         event_warning(&w->env->sink,
@@ -117,7 +121,8 @@ static bool harvest(StepWork *w, StepGo *g, int upper, Err *e)
     return true;
 }
 
-bool stepgo_collect(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, Err *e)
+bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *upper, bool *ret_stale,
+                    Err *e)
 {
     int raw = -1;
     uint64_t at = clock_ns();
@@ -127,8 +132,11 @@ bool stepgo_collect(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, 
     if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    *ret_stale = go_c_changed(w, &g->root, g->shadow, fd);
-    bool ok = *ret_stale || w->env->go_fresh || harvest(w, g, fd, e);
+    bool lent = !w->env->go_fresh && (g->cache.ids.n || (g->indexed && g->indexes.ids.n)),
+         changed = go_c_changed(w, &g->root, g->shadow, fd) ||
+                   (g->indexed && g->indexes.ids.n && go_index_stale(w, below, &g->root, fd));
+    *ret_stale = changed && lent;
+    bool ok = changed || w->env->go_fresh || harvest(w, below, g, fd, e);
     steps_span(w, "build cache", at);
     return ok;
 }

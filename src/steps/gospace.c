@@ -326,10 +326,10 @@ static bool installed_for_c(const char *path, const char *name, const struct sta
             is_compiler(name) && !strstr(name, "go"));
 }
 
-/* The command patched the toolchain, or put another there. */
+/* The command patched the toolchain or its library, or put another there. */
 static bool changed_tools(StepWork *w, const GoRoot *r, int upper)
 {
-    static const char *const PARTS[] = {"pkg/tool", "bin", "VERSION"};
+    static const char *const PARTS[] = {"pkg/tool", "bin", "VERSION", "src"};
     for (size_t i = 0; i < NELEM(PARTS); i++) {
         struct stat st;
         const char *path = arena_printf(&w->arena, "%s/%s", r->goroot + 1, PARTS[i]);

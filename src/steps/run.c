@@ -280,10 +280,10 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
     bool stale, other = false, tells = false;
     uint64_t at = clock_ns();
-    if (!stepgo_collect(w, go, t->upper, &stale, e) ||
+    if (!stepgo_collect(w, t->below, go, t->upper, &stale, e) ||
         !stepgo_clear(w, go_shadow_path(&w->arena, w->env, w->step), t->below, t->upper, e))
         return false;
-    if (t->end.code || t->end.cancelled)
+    if (t->end.cancelled || (t->end.code && !stale))
         return true;
     if (!stepgo_tells(w, go, t->upper, &tells, e) ||
         (!tells && !stepgo_take_parts(w, go, t->upper, &other, e)))

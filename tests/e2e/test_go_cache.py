@@ -1,9 +1,13 @@
 """Go packages are compiled once: what a step's GOCACHE holds comes from earlier builds, and no image tells of it."""
 
+import json
+import os
 import shutil
 import threading
 
 import pytest
+
+from goproxy import Module, Proxy, go_mod, go_sum
 
 STAGES = """\
 FROM golang:1.22 AS builder
@@ -83,11 +87,85 @@ def test_what_a_failed_step_compiled_is_not_lost(go):
     assert compiled(build(go, context)) == ["example.test/main"]
 
 
-def test_an_index_of_sources_is_never_kept(go):
-    """go takes an index of a package's files by its name, size and time."""
-    build(go, project(go, "index"))
-    heads = {path.open("rb").read(10) for path in (go.store / "gocache").glob("*/tree/root/.cache/go-build/*/*-d")}
-    assert heads and b"go index v" not in heads
+def indexes(lighter):
+    """What the store keeps of indexes of source files: they hold the paths of the files."""
+    found = [path.read_bytes() for path in (lighter.store / "gocache").glob("*/tree/root/.cache/go-build/*/*-d")]
+    return [text for text in found if text.startswith(b"go index v")]
+
+
+DEPENDS = """\
+FROM golang:1.22 AS builder
+WORKDIR /app
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN {run}
+FROM scratch
+COPY --from=builder {out} /out
+"""
+DEPENDENT = DEPENDS.format(run="go build -o main .", out="/app/main")
+USES = 'package main\n\nimport "{path}"\n\nfunc main() {{ println({name}.Name) }}\n'
+
+
+@pytest.fixture
+def dependent(go):
+    """context(name): a project that uses a module of its own, which imports a package; and a proxy that has the module."""
+    with Proxy() as proxy:
+        def make(name):
+            path = f"example.test/{name}"
+            module = Module(path, files={"a.go": f'package {name}\n\nimport "strings"\n\nvar Name = strings.ToUpper("{name}")\n'})
+            proxy.add(module)
+            return go.context({"go.mod": go_mod(module), "go.sum": go_sum(module), "main.go": USES.format(path=path, name=name)})
+        make.proxy = proxy
+        yield make
+
+
+def depend(go, dependent, context, *args, **options):
+    options.setdefault("dockerfile", DEPENDENT)
+    options["dockerfile"] = options["dockerfile"].replace("WORKDIR", "ENV CGO_ENABLED=0\nWORKDIR", 1)
+    return go.build(context, "--epoch=content", *args, env={"GOPROXY": dependent.proxy.url, "GOSUMDB": "off", "GOENV": "off"}, **options)
+
+
+def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project_are_not(go, dependent):
+    """go takes an index of a package's files by name, size and time, which an edit may leave as they are."""
+    context = dependent("kept")
+    before = len(indexes(go))
+    depend(go, dependent, context)
+    made = indexes(go)
+    assert len(made) > before and any(b"/go/pkg/mod/example.test/kept@v1.0.0/a.go" in text for text in made)
+    assert any(b"/usr/local/go/src/runtime/" in text for text in made)
+    assert not any(b"/app/" in text for text in made)
+    main, again = context / "main.go", 'package main\n\nimport "{path}"\n\nfunc main() {{ print({name}.Name) ; }}\n'
+    stat = main.stat()
+    main.write_text(again.format(path="example.test/kept", name="kept")[:stat.st_size])
+    assert main.stat().st_size == stat.st_size
+    os.utime(main, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    warm = depend(go, dependent, context)
+    assert warm.id == depend(go, dependent, context, "--no-cache", "--go-cache=off").id
+
+
+def test_an_index_of_files_that_the_command_alone_saw_is_not_kept(go, dependent):
+    """`go build -overlay` shows go another file of a module, and its index is named as if that were the module's own."""
+    context = dependent("shown")
+    (context / "other.go").write_text('package shown\n\nimport "errors"\n\nvar Name = errors.New("other").Error()\n')
+    (context / "overlay.json").write_text(json.dumps({"Replace": {"/go/pkg/mod/example.test/shown@v1.0.0/a.go": "/app/other.go"}}))
+    (context / "build.sh").write_text("go build -overlay overlay.json -o main main.go\n")
+    depend(go, dependent, context, dockerfile=DEPENDS.format(run="sh ./build.sh", out="/app/main"))
+    assert not any(b"/go/pkg/mod/example.test/shown@v1.0.0/a.go" in text for text in indexes(go))
+    text = DEPENDS.format(run="go build -o main main.go", out="/app/main")
+    assert depend(go, dependent, context, dockerfile=text).id == \
+        depend(go, dependent, context, "--no-cache", "--go-cache=off", dockerfile=text).id
+
+
+def test_a_module_that_the_command_itself_changes_is_read_anew(go, dependent):
+    context = dependent("edited")
+    depend(go, dependent, context)
+    (context / "change.sh").write_text("cd /go/pkg/mod/example.test/edited@v1.0.0 && chmod u+w . a.go && "
+                                       "printf 'package edited\\n\\nimport \"errors\"\\n\\nvar Name = errors.New(\"x\").Error()\\n' > a.go\n")
+    text = DEPENDS.format(run="(sh ./change.sh) && go build -o main .", out="/app/main")
+    warm = depend(go, dependent, context, dockerfile=text)
+    assert "runs again without" in warm.stderr
+    assert warm.id == depend(go, dependent, context, "--no-cache", "--go-cache=off", dockerfile=text).id
 
 
 def test_tests_run_each_time_while_packages_stay_compiled(go):
@@ -297,11 +375,11 @@ def test_a_header_beside_the_package_that_changed_is_seen(cgo):
 
 
 def test_a_header_that_the_command_itself_installs_is_seen(cgo):
-    text = HEADER.replace("RUN echo '#define ANSWER {n}' > /usr/include/answer.h\n", "").replace(
-        "RUN {mount}", "RUN sh ./install.sh && ")
-    context = cgo.context({"go.mod": MOD.format(name="c"), **CGO, "install.sh": "echo '#define ANSWER 41' > /usr/include/answer.h\n"})
+    """What it was lent was compiled with the header of the layer."""
+    text = HEADER.format(n=41, mount="(test ! -e new.txt || echo '#define ANSWER 42' > /usr/include/answer.h) && ")
+    context = cgo.context({"go.mod": MOD.format(name="c"), **CGO})
     assert "41" in build(cgo, context, dockerfile=text, cgo=True).log
-    (context / "install.sh").write_text("echo '#define ANSWER 42' > /usr/include/answer.h\n")
+    (context / "new.txt").touch()
     result = build(cgo, context, dockerfile=text, cgo=True)
     assert "runs again without" in result.stderr and result.log[-1] == "42"
 

@@ -1,0 +1,285 @@
+/*
+ * steps/goindex.c - which indexes of source files may be given to the next command.
+ *
+ * go reads the sources of a module once and keeps what it learned in GOCACHE, under a name that
+ * says where the module lies and nothing of what is in it; of a package of GOROOT, under names,
+ * sizes and times. Layers never change: an index is right for all commands that stand on the same
+ * layers, if it is that of the files in a layer. That is looked at, because a command may have
+ * changed them, or have shown go others (`-overlay`). Sources of the project are never among them.
+ */
+#include <errno.h>
+
+#include "base/fs.h"
+#include "base/map.h"
+#include "steps/golang.h"
+
+enum { DEPTH_MAX = 32, VERSION_MAX = 4096 };
+
+/* ---- modules of a module cache ---- */
+
+/* They lie in directories with a version in their name: "github.com/!burnt!sushi/toml@v1.3.2". */
+typedef struct Roots {
+    Arena *a;
+    StrList v;    /* relative to the module cache */
+    bool changed; /* something else is there that is no directory, or hides what is below */
+} Roots;
+
+static void find_roots(Roots *r, int dirfd, const char *path, unsigned depth)
+{
+    StrList names;
+    Err ignored = ERR_INIT;
+    if (depth > DEPTH_MAX || !fs_list(r->a, dirfd, &names, &ignored)) {
+        r->changed = true;
+        return;
+    }
+    for (size_t i = 0; i < names.n; i++) {
+        struct stat st;
+        const char *name = names.v[i];
+        const char *at = *path ? arena_printf(r->a, "%s/%s", path, name) : name;
+        if (!strcmp(at, "cache"))
+            continue;
+        if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode)) {
+            r->changed = true;
+            continue;
+        }
+        if (strchr(name, '@')) {
+            strlist_add(r->a, &r->v, at);
+            continue;
+        }
+        r->changed = r->changed || overlay_opaque(dirfd, name);
+        scoped(fd) int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            r->changed = true;
+        else
+            find_roots(r, fd, at, depth + 1);
+    }
+}
+
+static int open_layer(StepWork *w, SnapshotId id, Err *e)
+{
+    char path[STORE_TMP_MAX];
+    int fd = -1;
+    store_snapshot_path(id, path);
+    return fs_open_dir(store_dirfd(w->env->store), path, &fd, e) ? fd : -1;
+}
+
+/* The one layer that has `path`, relative to the root. -1: none has, or several. */
+static int only_layer(StepWork *w, const Stack *below, const char *path)
+{
+    int found = -1;
+    for (size_t i = 0; i < below->n; i++) {
+        struct stat st;
+        Err ignored = ERR_INIT;
+        int fd = open_layer(w, below->ids[i], &ignored);
+        bool has = fd >= 0 && fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        if (fd >= 0 && !has && errno == ENOENT) {
+            close(fd);
+            continue;
+        }
+        if (has && found < 0 && S_ISDIR(st.st_mode)) {
+            found = fd;
+            continue;
+        }
+        if (fd >= 0)
+            close(fd);
+        if (found >= 0)
+            close(found);
+        return -1;
+    }
+    return found;
+}
+
+static int open_only(StepWork *w, const Stack *below, const char *path)
+{
+    scoped(fd) int layer = only_layer(w, below, path);
+    return layer < 0 ? -1 : fs_open_beneath(layer, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+}
+
+/* ---- before the command ---- */
+
+static const char *modules_of(const GoRoot *r)
+{
+    const char *dir = r->settings.gomodcache;
+    return dir && *dir == '/' && dir[1] ? dir + 1 : NULL;
+}
+
+bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Digest *space,
+                   const char *path, Gocache *ret, bool *ret_ok, Err *e)
+{
+    scoped(key) KeyBuilder k;
+    Digest d;
+    const char *modules = modules_of(r);
+    *ret_ok = modules && !go_mounted(&w->step->u.run, r->goroot) &&
+              !go_mounted(&w->step->u.run, r->settings.gomodcache);
+    if (!*ret_ok)
+        return true;
+    key_begin(&k, "goindex 1");
+    key_digest(&k, "space", space);
+    for (size_t i = 0; i < below->n; i++) {
+        char at[STORE_TMP_MAX];
+        struct stat st;
+        store_snapshot_path(below->ids[i], at);
+        scoped(fd) int fd = open_layer(w, below->ids[i], e);
+        if (fd < 0)
+            return false;
+        if (fstatat(fd, modules, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+            key_text(&k, "layer", at);
+    }
+    key_end(&k, &d);
+    return gocache_open(w->env->store, &w->arena, &d, path, ret, e);
+}
+
+/* ---- after it ---- */
+
+bool go_index_stale(StepWork *w, const Stack *below, const GoRoot *r, int upper)
+{
+    Roots roots = {.a = &w->arena};
+    const char *modules = modules_of(r);
+    scoped(fd) int dir = fs_open_beneath(upper, modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (dir < 0)
+        return errno != ENOENT;
+    find_roots(&roots, dir, "", 0);
+    for (size_t i = 0; i < below->n && !roots.changed; i++) {
+        Err ignored = ERR_INIT;
+        scoped(fd) int layer = open_layer(w, below->ids[i], &ignored);
+        roots.changed = layer < 0;
+        for (size_t k = 0; k < roots.v.n && !roots.changed; k++) {
+            struct stat st;
+            roots.changed = fstatat(layer, arena_printf(&w->arena, "%s/%s", modules, roots.v.v[k]),
+                                    &st, AT_SYMLINK_NOFOLLOW) == 0 ||
+                            errno != ENOENT;
+        }
+    }
+    return roots.changed;
+}
+
+typedef struct GoIndexJudge {
+    StepWork *w;
+    const Stack *below;
+    const GoRoot *root;
+    int upper;
+    bool looked;
+    const char *version; /* of Go; NULL: not known */
+    Map modules;         /* hex of the action of its index -> number in `roots` */
+    Roots roots;
+} GoIndexJudge;
+
+/* The first line of GOROOT/VERSION, which the go command has in itself, too. */
+static void find_version(GoIndexJudge *j)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Err ignored = ERR_INIT;
+    scoped(fd) int goroot = open_only(j->w, j->below, j->root->goroot + 1);
+    if (goroot < 0 || !fs_read_file(goroot, "VERSION", VERSION_MAX, &text, &ignored))
+        return;
+    j->version = arena_strndup(&j->w->arena, buf_str(&text), strcspn(buf_str(&text), "\r\n"));
+}
+
+static void find_modules(GoIndexJudge *j)
+{
+    Arena *a = &j->w->arena;
+    const char *modules = modules_of(j->root);
+    j->roots.a = a;
+    for (size_t i = 0; i < j->below->n; i++) {
+        Err ignored = ERR_INIT;
+        scoped(fd) int layer = open_layer(j->w, j->below->ids[i], &ignored);
+        scoped(fd) int dir =
+            layer < 0 ? -1 : fs_open_beneath(layer, modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (dir >= 0)
+            find_roots(&j->roots, dir, "", 0);
+    }
+    for (size_t i = 0; i < j->roots.v.n; i++) {
+        Digest id;
+        char hex[DIGEST_HEX_SIZE];
+        go_index_module_id(j->version, arena_printf(a, "/%s/%s", modules, j->roots.v.v[i]), &id);
+        digest_hex(&id, hex);
+        (void)map_put(&j->modules, arena_strdup(a, hex), i);
+    }
+}
+
+static void look(GoIndexJudge *j)
+{
+    if (j->looked)
+        return;
+    j->looked = true;
+    find_version(j);
+    if (j->version)
+        find_modules(j);
+}
+
+static bool module_right(const GoIndexJudge *j, const GoIndex *x, size_t i)
+{
+    struct stat st;
+    const char *path = arena_printf(&j->w->arena, "%s/%s", modules_of(j->root), j->roots.v.v[i]);
+    if (fstatat(j->upper, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+        return false;
+    scoped(fd) int dir = open_only(j->w, j->below, path);
+    return dir >= 0 && go_index_of_module(x, dir);
+}
+
+/* All that is no directory, as go looks at it. */
+static bool list_package(Arena *a, int dir, GoIndexStat **ret, size_t *ret_n)
+{
+    StrList names;
+    Err ignored = ERR_INIT;
+    if (!fs_list(a, dir, &names, &ignored))
+        return false;
+    *ret = NEW_N(a, GoIndexStat, names.n);
+    *ret_n = 0;
+    for (size_t i = 0; i < names.n; i++) {
+        struct stat st;
+        if (fstatat(dir, names.v[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+            return false;
+        if (S_ISDIR(st.st_mode))
+            continue;
+        if (!S_ISREG(st.st_mode))
+            return false;
+        (*ret)[(*ret_n)++] = (GoIndexStat){names.v[i], st.st_mtim, (uint64_t)st.st_size};
+    }
+    return true;
+}
+
+/* A package of GOROOT, which has the index that its files have in the layer. */
+static bool package_right(const GoIndexJudge *j, const GoIndexPackage *p, const Digest *action)
+{
+    scoped(arena) Arena a = {0};
+    GoIndexStat *files;
+    size_t n;
+    Digest id;
+    const char *root = arena_printf(&a, "%s/src", j->root->goroot);
+    const char *path =
+        path_clean(&a, arena_printf(&a, "%s/%.*s", root, (int)p->dir.len, p->dir.ptr));
+    if (p->odd || !str_starts(path, root))
+        return false;
+    scoped(fd) int dir = open_only(j->w, j->below, path + 1);
+    if (dir < 0 || !list_package(&a, dir, &files, &n))
+        return false;
+    go_index_package_id(j->version, root, path, files, n, &id);
+    return digest_eq(&id, action);
+}
+
+static bool index_right(void *arg, const Digest *action, Str index)
+{
+    scoped(arena) Arena a = {0};
+    GoIndexJudge *j = arg;
+    GoIndex x;
+    char hex[DIGEST_HEX_SIZE];
+    uint64_t i;
+    look(j);
+    digest_hex(action, hex);
+    if (!j->version || !go_index_parse(&a, index, &x))
+        return false;
+    return map_get(&j->modules, hex, &i)
+               ? module_right(j, &x, i)
+               : x.npackage == 1 && package_right(j, &x.packages[0], action);
+}
+
+bool go_index_harvest(StepWork *w, const Stack *below, StepGo *g, int upper, int dirfd,
+                      const char *what, GocacheHarvest *ret, Err *e)
+{
+    GoIndexJudge j = {.w = w, .below = below, .root = &g->root, .upper = upper};
+    GocacheIndexes x = {&g->indexes, index_right, &j};
+    bool ok = gocache_harvest(&g->cache, g->indexed ? &x : NULL, &w->arena, dirfd, what, ret, e);
+    map_done(&j.modules);
+    return ok;
+}
