@@ -9,16 +9,9 @@ import time
 
 import pytest
 
+from goclient import DOWNLOAD, MAIN, build, kept, project
 from goproxy import (Module, Proxy, SumDB, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
 from harness import wait_for
-
-DOWNLOAD = """\
-FROM golang:1.22
-WORKDIR /app
-COPY go.mod go.sum ./
-RUN go mod download
-"""
-MAIN = 'package main\n\nimport dep "{path}"\n\nfunc main() {{ println(dep.Name) }}\n'
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +41,6 @@ def tun(needs):
     yield
     if os.geteuid() == 0:
         os.chmod("/dev/net/tun", before)
-
-
-def project(lighter, *modules, files=None, **more):
-    return lighter.context({"go.mod": go_mod(*modules, **more), "go.sum": go_sum(*modules), **(files or {})})
-
-
-def build(lighter, context, *args, proxy=None, goproxy=None, dockerfile=DOWNLOAD, env=None, **options):
-    value = goproxy if goproxy is not None else proxy.url
-    env = {"GOPROXY": value, "GOSUMDB": "off", "GOENV": "off", **(env or {})}
-    return lighter.build(context, "--epoch=content", *args, dockerfile=dockerfile, env=env, **options)
-
-
-def kept(lighter):
-    """What the module store holds: {"path@version": directory}."""
-    found = {}
-    for about in (lighter.store / "gomod").glob("*/about"):
-        path, version = about.read_text().splitlines()[:2]
-        found[f"{path}@{version}"] = about.parent
-    return found
 
 
 # ---- what is the same ----------------------------------------------------------------------------
