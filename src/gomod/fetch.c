@@ -187,6 +187,7 @@ static void get_mod(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 {
     Flight flight;
     const char *key = arena_printf(a, "mod %s@%s", ask->req->mod.path, ask->req->mod.version);
+    sums_recall(g, ask->settings, &ask->req->mod, true);
     if (kept_mod(g, ask, ret))
         return;
     if (g->offline) {
@@ -340,6 +341,7 @@ static void get_zip(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 {
     Flight flight;
     const char *key = arena_printf(a, "zip %s@%s", ask->req->mod.path, ask->req->mod.version);
+    sums_recall(g, ask->settings, &ask->req->mod, false); /* of a toolchain only the zip is asked */
     if (kept_zip(g, ask, ret))
         return;
     if (g->offline) {

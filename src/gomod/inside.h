@@ -144,6 +144,11 @@ SumVerdict sums_judge(Gomod *g, const GoSettings *s, const GoModule *m, bool gom
 /* sumdb_sums - learn the sums of a module from the checksum database; false: it has none, or `e`.
  */
 bool sumdb_sums(Gomod *g, const GoSettings *s, const GoModule *m, Err *e);
+/*
+ * sums_recall - where go.sum is silent: learn what the checksum database said to an earlier build.
+ * Of a module that the store knows nothing of, the database is not told.
+ */
+void sums_recall(Gomod *g, const GoSettings *s, const GoModule *m, bool gomod);
 void sumdb_done(Gomod *g);
 
 /* ---- fetch.c: proxies ---- */

@@ -146,13 +146,21 @@ static int probe(void *arg, const char *url)
     return net_ask(&a, &ask, &body, 1 << 20, &ans, NULL, &ignored) ? ans.status : 0;
 }
 
+/* Where the store has what a database served, relative to it. */
+static const char *place(Arena *a, const GoSumdbName *name)
+{
+    char hex[DIGEST_HEX_SIZE];
+    Digest id;
+    digest_of(name->key, strlen(name->key), &id);
+    digest_hex(&id, hex);
+    return arena_printf(a, "gomod/sumdb/%.32s", hex);
+}
+
 /* Fills in d->db, or d->why. g->sumdb_lock is held. */
 static void connect_db(Database *d, const GoSettings *s, GoSumdbIo *io)
 {
     Gomod *g = d->g;
     scoped(buf) Buf latest = BUF_INIT;
-    char hex[DIGEST_HEX_SIZE];
-    Digest id;
     GoSumdbName name;
     GoProxyList proxies;
     Err e = ERR_INIT, ignored = ERR_INIT;
@@ -161,9 +169,7 @@ static void connect_db(Database *d, const GoSettings *s, GoSumdbIo *io)
     if (ok && name.off)
         ok = err_set(&e, ERR_NETWORK, "GOSUMDB=off");
     if (ok) {
-        digest_of(name.key, strlen(name.key), &id);
-        digest_hex(&id, hex);
-        d->dir = arena_printf(a, "gomod/sumdb/%.32s", hex);
+        d->dir = place(a, &name);
         ok = (keep_dirs(g, d->dir) || err_set(&e, ERR_STORE, "create its directory")) &&
              store_use_made(g->store, "gomod/sumdb", "checksum databases", true, &e);
     }
@@ -242,6 +248,22 @@ bool sumdb_sums(Gomod *g, const GoSettings *s, const GoModule *m, Err *e)
         (void)sums_add(g, m, true, ans.gomod_h1);
     pthread_mutex_unlock(&g->sumdb_lock);
     return ok && ans.found;
+}
+
+void sums_recall(Gomod *g, const GoSettings *s, const GoModule *m, bool gomod)
+{
+    scoped(arena) Arena a = {0};
+    GoSumdbName name;
+    const char *path, *version;
+    Err ignored = ERR_INIT;
+    if (sums_get(g, m, gomod) || !go_uses_sumdb(s, m->path) ||
+        !go_sumdb_name(&a, s->gosumdb, &name, &ignored) || name.off ||
+        !go_path_escape(&a, m->path, &path, &ignored) ||
+        !go_version_escape(&a, m->version, &version, &ignored))
+        return;
+    const char *record = arena_printf(&a, "%s/lookup/%s@%s", place(&a, &name), path, version);
+    if (faccessat(store_dirfd(g->store), record, F_OK, 0) == 0)
+        (void)sumdb_sums(g, s, m, &ignored); /* who judges the bytes hears of it again */
 }
 
 void sumdb_done(Gomod *g)

@@ -27,8 +27,10 @@ def h1(files):
 class Module:
     """One version of a module."""
 
-    def __init__(self, path, version="v1.0.0", files=None, requires=(), go="1.20", time="2024-01-15T10:20:30Z"):
+    def __init__(self, path, version="v1.0.0", files=None, requires=(), go="1.20", time="2024-01-15T10:20:30Z", packed=None):
+        """`packed` is a zip made elsewhere; `files` are then what go reads in it."""
         self.path, self.version, self.time = path, version, time
+        self.base = f"{escaped(path)}/@v/{escaped(version)}"
         lines = [f"module {path}", "", f"go {go}"]
         lines += [f"require {m.path} {m.version}" for m in requires]
         self.requires = list(requires)
@@ -36,18 +38,17 @@ class Module:
         self.files = {"go.mod": self.mod}
         for name, text in (files or {"a.go": f"package {path.rsplit('/', 1)[-1].split('.')[0].lower()}\n\nconst Name = {json.dumps(path)}\n"}).items():
             self.files[name] = text.encode() if isinstance(text, str) else text
+        self.zip = packed or self.pack()
+
+    def pack(self):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as z:
             for name in sorted(self.files):
-                info = zipfile.ZipInfo(f"{path}@{version}/{name}", (1980, 1, 1, 0, 0, 0))
+                info = zipfile.ZipInfo(f"{self.path}@{self.version}/{name}", (1980, 1, 1, 0, 0, 0))
                 info.compress_type = zipfile.ZIP_DEFLATED
                 info.external_attr = 0o644 << 16
                 z.writestr(info, self.files[name])
-        self.zip = buffer.getvalue()
-
-    @property
-    def base(self):
-        return f"{escaped(self.path)}/@v/{escaped(self.version)}"
+        return buffer.getvalue()
 
     @property
     def zip_h1(self):
@@ -91,6 +92,7 @@ class Proxy:
 
     def __init__(self, modules=(), delay=0.0):
         self.modules, self.faults, self.requests, self.delay = {}, {}, [], delay
+        self.files = {}  # a module's path and version, escaped -> module
         self.extra = {}  # path -> bytes
         self.lock = threading.Lock()
         self.add(*modules)
@@ -123,7 +125,7 @@ class Proxy:
 
     def add(self, *modules):
         for m in all_of(modules):
-            self.modules[m.path, m.version] = m
+            self.modules[m.path, m.version] = self.files[m.base] = m
 
     def close(self):
         self.server.shutdown()
@@ -150,18 +152,19 @@ class Proxy:
     def body(self, path):
         if path in self.extra:
             return self.extra[path]
-        for m in self.modules.values():
-            if path == m.base + ".zip":
-                return m.zip
-            if path == m.base + ".mod":
-                return m.mod
-            if path == m.base + ".info":
-                return json.dumps({"Version": m.version, "Time": m.time}).encode()
-            if path == f"{escaped(m.path)}/@v/list":
-                return "".join(n.version + "\n" for n in self.modules.values() if n.path == m.path).encode()
-            if path == f"{escaped(m.path)}/@latest":
-                last = sorted(n.version for n in self.modules.values() if n.path == m.path)[-1]
-                return json.dumps({"Version": last, "Time": m.time}).encode()
+        stem, _, ending = path.rpartition(".")
+        m = self.files.get(stem)
+        if m and ending in ("zip", "mod"):
+            return m.zip if ending == "zip" else m.mod
+        if m and ending == "info":
+            return json.dumps({"Version": m.version, "Time": m.time}).encode()
+        if path.endswith(("/@v/list", "/@latest")):
+            stem = path.rpartition("/@v/list" if path.endswith("list") else "/@latest")[0]
+            found = sorted((m for m in self.modules.values() if escaped(m.path) == stem), key=lambda m: m.version)
+            if found and path.endswith("list"):
+                return "".join(m.version + "\n" for m in found).encode()
+            if found:
+                return json.dumps({"Version": found[-1].version, "Time": found[-1].time}).encode()
         return None
 
     def answer(self, handler):
@@ -249,31 +252,62 @@ def tree_hash(leaves):
     return hashlib.sha256(b"\x01" + tree_hash(leaves[:k]) + tree_hash(leaves[k:])).digest()
 
 
-class SumDB(Proxy):
-    """A checksum database of up to 255 modules, in their order."""
+def numbered(n):
+    """How a tile's number is written: in threes of digits, and all but the last begin with an x."""
+    groups = f"{n:0{-(-len(str(n)) // 3) * 3}}"
+    groups = [groups[i:i + 3] for i in range(0, len(groups), 3)]
+    return "/".join(["x" + g for g in groups[:-1]] + groups[-1:])
 
-    def __init__(self, modules, key=None):
+
+class SumDB(Proxy):
+    """A checksum database. Its records are those of the modules in their order; `records` may be changed, and
+    made more or fewer, at any time. Source: Go design document 25530; Go modules reference, "Checksum database"."""
+
+    def __init__(self, modules=(), key=None):
         self.key = key or Key("sums.example.test", b"seed of the tests")
-        self.records = [m.sums() for m in modules]
-        self.listed = {f"{escaped(m.path)}@{escaped(m.version)}": i for i, m in enumerate(modules)}
+        self.records, self.listed, self.notes = [], {}, {}
+        self.list(*modules)
         super().__init__()
+
+    def list(self, *modules):
+        for m in modules:
+            self.listed[f"{escaped(m.path)}@{escaped(m.version)}"] = len(self.records)
+            self.records.append(m.sums())
 
     def setting(self):
         return f"{self.key.verifier()} {self.url}"
 
+    def leaves(self):
+        return [hashlib.sha256(b"\x00" + r.encode()).digest() for r in self.records]
+
     def tree(self):
-        leaves = [hashlib.sha256(b"\x00" + r.encode()).digest() for r in self.records]
-        return self.key.note(f"go.sum database tree\n{len(leaves)}\n{base64.b64encode(tree_hash(leaves)).decode()}\n"), leaves
+        """The signed tree of all records. Signing takes its time, so it is done once for each tree."""
+        leaves = self.leaves()
+        text = f"go.sum database tree\n{len(leaves)}\n{base64.b64encode(tree_hash(leaves)).decode()}\n"
+        with self.lock:
+            if text not in self.notes:
+                self.notes[text] = self.key.note(text)
+            return self.notes[text]
+
+    def tiles(self):
+        """{path: hashes}, of full tiles and of those at the right edge."""
+        level, hashes, found = 0, self.leaves(), {}
+        while hashes:
+            for n in range(-(-len(hashes) // 256)):
+                part = hashes[256 * n:256 * n + 256]
+                found[f"tile/8/{level}/{numbered(n)}" + (f".p/{len(part)}" if len(part) < 256 else "")] = b"".join(part)
+            hashes = [tree_hash(hashes[256 * n:256 * n + 256]) for n in range(len(hashes) // 256)]
+            level += 1
+        return found
 
     def body(self, path):
-        note, leaves = self.tree()
         if path == "latest":
-            return note.encode()
-        if path == f"tile/8/0/000.p/{len(leaves)}":
-            return b"".join(leaves)
+            return self.tree().encode()
+        if path.startswith("tile/"):
+            return self.tiles().get(path)
         if path.startswith("lookup/") and path[7:] in self.listed:
             i = self.listed[path[7:]]
-            return f"{i}\n{self.records[i]}\n{note}".encode()
+            return f"{i}\n{self.records[i]}\n{self.tree()}".encode()
         return None
 
 
