@@ -2,7 +2,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 
-.PHONY: all demo test bench install clean format modes-table
+.PHONY: all demo test fuzz bench install clean format modes-table
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) lighter
@@ -19,6 +19,12 @@ demo:
 test:
 	tools/setup build demo test
 	tools/test $(BUILD)
+
+# FUZZ=100 makes it longer. What is found lies below build-checked/tests/corpus; it joins tests/fuzz/corpus with its repair.
+fuzz: FUZZ ?= 10
+fuzz:
+	tools/setup build demo test
+	LIGHTER_FUZZ_TIMES=$(FUZZ) tools/test $(BUILD) fuzz
 
 # BENCH='--only cold,unchanged' measures less, BENCH='--runs 9' more often.
 bench: all

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import HELLO, IS_ROOT, Lighter, wait_for
+from harness import IS_ROOT, Lighter, wait_for
 
 UNPRIVILEGED = Path(__file__).with_name("unprivileged.py")
 
@@ -396,14 +396,3 @@ def random_steps(seed, n=6, commands=8):
 @pytest.mark.parametrize("seed", range(12))
 def test_random_steps_give_the_image_of_mode_root(lighters, bases, container, seed):
     same_as_root(lighters, bases, container(), random_steps(seed), {"f": "f\n"})
-
-
-def test_the_seed_builds_in_a_plain_container(lighters, bases, container):
-    """Word for word, with docker's default rights and no more."""
-    files = {path.name: path.read_text() for path in HELLO.iterdir() if path.is_file()}
-    plain, root = container(base=None), lighters("root")
-    for one in (plain, root):
-        for base in ("golang", "alpine"):
-            one.load(bases(base))
-    ids = {one.build(one.context(files), "--epoch=content", dockerfile=files["Dockerfile"], timeout=600).id for one in (plain, root)}
-    assert len(ids) == 1

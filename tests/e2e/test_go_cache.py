@@ -29,6 +29,14 @@ def go(module_lighters, bases):
 
 
 @pytest.fixture(scope="module")
+def warm(go):
+    """A project that was built. A test may edit it and build it again."""
+    context = project(go, "warm")
+    build(go, context)
+    return context
+
+
+@pytest.fixture(scope="module")
 def cgo(module_lighters, bases):
     return module_lighters(bases=[bases("golang-cgo")])
 
@@ -182,11 +190,10 @@ def test_tests_run_each_time_while_packages_stay_compiled(go):
 
 # ---- where somebody would see it -----------------------------------------------------------------
 
-def test_a_target_stage_keeps_its_build_cache(go):
+def test_a_target_stage_keeps_its_build_cache(go, warm):
     """T2: the image of the stage can build again, offline, and is not mixed up with the other one."""
-    context = project(go, "target")
-    build(go, context)
-    kept = build(go, context, "--target", "builder", "-t", "kept:1")
+    build(go, warm)
+    kept = build(go, warm, "--target", "builder", "-t", "kept:1")
     assert "runtime" in compiled(kept), "as without"
     again = go.run("kept:1", "go", "build", "-v", "-o", "/tmp/x", ".", args=["--network=none"])
     assert again.code == 0 and "runtime" not in again.stdout + again.stderr
@@ -282,10 +289,10 @@ def test_settings_that_go_refuses_are_refused_as_without(go, env):
 
 # ---- safety --------------------------------------------------------------------------------------
 
-def test_projects_do_not_share_what_their_commands_wrote(go):
-    one, two = project(go, "same"), project(go, "same")
-    build(go, one)
-    assert "runtime" in compiled(build(go, two, "--no-cache"))
+def test_projects_do_not_share_what_their_commands_wrote(go, warm):
+    other = go.context({path.name: path.read_text() for path in warm.iterdir()})
+    assert "runtime" in compiled(build(go, other, "--no-cache"))
+    assert "runtime" not in compiled(build(go, warm, "--no-cache"))
 
 
 def test_an_output_that_is_not_what_its_name_says_is_refused(go):
@@ -314,30 +321,26 @@ def test_two_builds_at_once_share_one_space(go):
     assert compiled(build(go, context)) == ["example.test/main"]
 
 
-def test_many_generations_become_one(go):
-    context = project(go, "many")
+def test_many_generations_become_one(go, warm):
     before = set(generations(go))
     for i in range(11):
-        (context / "main.go").write_text(MAIN.format(word=f"many{i}"))
-        result = build(go, context)
-        assert i == 0 or compiled(result) == ["example.test/main"]
+        (warm / "main.go").write_text(MAIN.format(word=f"many{i}"))
+        result = build(go, warm)
+        assert compiled(result) == ["example.test/main"]
     made = [path for path in generations(go) if path not in before]
     assert any((path / "replaces").read_text() for path in made)
-    assert build(go, context, "--no-cache", "--go-cache=off").id == result.id
+    assert build(go, warm, "--no-cache", "--go-cache=off").id == result.id
 
 
-def test_a_toolchain_that_was_patched_compiles_everything_anew(go):
+def test_a_toolchain_that_was_patched_compiles_everything_anew(go, warm):
     """T6: go itself asks only for the version, which is the same."""
     patch = "RUN printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\nRUN go build"
-    context = project(go, "patched")
-    build(go, context)
-    assert "runtime" in compiled(build(go, context, dockerfile=BUILD.replace("RUN go build", patch)))
+    assert "runtime" in compiled(build(go, warm, dockerfile=BUILD.replace("RUN go build", patch)))
 
 
-def test_a_toolchain_that_the_command_itself_patches_is_seen(go):
-    context = project(go, "patches", **{"p.sh": "printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\ngo build -v -o main .\n"})
-    build(go, context)
-    result = build(go, context, dockerfile=STAGES.format(run="sh ./p.sh", out="/app/main"))
+def test_a_toolchain_that_the_command_itself_patches_is_seen(go, warm):
+    (warm / "p.sh").write_text("printf x >> $(go env GOROOT)/pkg/tool/linux_amd64/compile\ngo build -v -o main .\n")
+    result = build(go, warm, dockerfile=STAGES.format(run="sh ./p.sh", out="/app/main"))
     assert "runs again without" in result.stderr and "runtime" in compiled(result)
 
 
@@ -396,11 +399,10 @@ def test_an_edit_of_a_program_with_c_compiles_only_what_was_edited(cgo):
 
 # ---- the store -----------------------------------------------------------------------------------
 
-def test_a_step_that_is_checked_gets_nothing_and_comes_out_equal(go):
+def test_a_step_that_is_checked_gets_nothing_and_comes_out_equal(go, warm):
     """--check-cache: the step runs again as if alone."""
-    context = project(go, "checked")
-    build(go, context)
-    result = build(go, context, "--check-cache=100%")
+    build(go, warm)
+    result = build(go, warm, "--check-cache=100%")
     assert "not reproducible" not in result.stderr
 
 

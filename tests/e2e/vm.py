@@ -5,6 +5,8 @@ layer a call. The machine's root is a file system in memory with busybox and lig
 and what it prints between the marks of a section is what a test looks at.
 """
 
+import contextlib
+import fcntl
 import os
 import platform
 import re
@@ -39,6 +41,15 @@ poweroff -f
 """
 
 
+@contextlib.contextmanager
+def fetching():
+    """One process at a time puts files into the cache."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def kernel():
     """Debian's kernel and its modules, from its package; skips where they cannot be had."""
     if platform.machine() != "x86_64":
@@ -46,8 +57,9 @@ def kernel():
     if not shutil.which("qemu-system-x86_64"):
         pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
     image = CACHE / "vmlinuz"
-    if not image.exists() or not all((CACHE / "modules" / os.path.basename(name)).exists() for name in MODULES):
-        fetch_kernel()
+    with fetching():
+        if not image.exists() or not all((CACHE / "modules" / os.path.basename(name)).exists() for name in MODULES):
+            fetch_kernel()
     return image
 
 
@@ -56,7 +68,6 @@ def fetch_kernel():
     found = re.search(r"Depends: (linux-image-\S+)", names)
     if not found:
         pytest.skip("apt knows no linux-image-cloud-amd64")
-    CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         done = subprocess.run(["apt-get", "download", "-q", found.group(1)], cwd=work, check=False, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True)
