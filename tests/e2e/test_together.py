@@ -96,9 +96,8 @@ def test_a_build_that_waits_can_be_interrupted(lighter):
 
 
 def test_with_no_cache_nobody_waits(lighter):
-    context = lighter.context({})
-    text = SLOW.format(seconds=1)
-    one, two = (start(lighter, context, text, "--no-cache", "-t", name) for name in ("one", "two"))
+    text = SLOW.format(seconds=1)  # a context for each: start() writes the Dockerfile into it, which the other may be reading
+    one, two = (start(lighter, lighter.context({}), text, "--no-cache", "-t", name) for name in ("one", "two"))
     for child in (one, two):
         code, err = finish(child)
         assert code == 0 and "waits" not in err

@@ -449,10 +449,8 @@ static FILE *open_vectors(Arena *a, const char *name)
 {
     const char *dir = getenv("LIGHTER_VECTORS");
     FILE *f = dir ? fopen(arena_printf(a, "%s/%s", dir, name), "re") : NULL;
-    if (!f) {
-        print_message("LIGHTER_VECTORS names no directory with %s\n", name);
-        skip();
-    }
+    if (!f)
+        SKIP("LIGHTER_VECTORS names no directory with %s", name);
     return f;
 }
 

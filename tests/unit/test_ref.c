@@ -1,19 +1,10 @@
 /*
  * image/ref: docker's names of images.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <jansson.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "base/str.h"
 #include "image/ref.h"
+#include "testing.h"
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -152,10 +143,8 @@ static void the_open_vectors_of_names_all_pass(void **state)
     size_t ncase = 0;
 
     (void)state;
-    if (!f) {
-        print_message("LIGHTER_VECTORS names no directory with refs.jsonl\n");
-        skip();
-    }
+    if (!f)
+        SKIP("LIGHTER_VECTORS names no directory with refs.jsonl");
     for (json_t *o; (o = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL)); json_decref(o), ncase++) {
         const char *name = json_string_value(json_object_get(o, "name"));
         Err e = ERR_INIT;
