@@ -38,6 +38,19 @@ static void fixture_init(Fixture *f)
     f->s = open_store(f->path, "root");
 }
 
+/* Changes the records behind the store's back, when no child of ours writes there any more. */
+static void edit_database(const Fixture *f, const char *sql)
+{
+    char path[sizeof f->path + sizeof "/meta.db"];
+    sqlite3 *db;
+
+    (void)snprintf(path, sizeof path, "%s/meta.db", f->path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_busy_timeout(db, 20000), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
 static bool has_blob(Store *s, const Digest *d)
 {
     Err e = ERR_INIT;
@@ -149,16 +162,12 @@ static void a_store_opened_without_owners_takes_the_first_that_come(void **state
 static void a_store_from_the_future_is_refused(void **state)
 {
     scoped(fixture) Fixture f;
-    scoped(arena) Arena a = {0};
     Store *again = NULL;
-    sqlite3 *db;
     Err e = ERR_INIT;
 
     (void)state;
     fixture_init(&f);
-    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    edit_database(&f, "PRAGMA user_version=99");
     FAILS(store_open(f.path, "root", &again, &e), ERR_STORE, "format 99");
 }
 
@@ -949,9 +958,7 @@ static void the_ceiling_drops_the_longest_unused(void **state)
 {
     static const char *const NAMES[] = {"a", "b", "c", "d"};
     scoped(fixture) Fixture f;
-    scoped(arena) Arena a = {0};
     StoreGc gc;
-    sqlite3 *db;
     Err e = ERR_INIT;
 
     (void)state;
@@ -965,13 +972,8 @@ static void the_ceiling_drops_the_longest_unused(void **state)
     assert_true(gc.kept >= 4000000 && gc.kept < 4100000);
     assert_false(store_gc_due(f.s, 100000000));
     assert_true(store_gc_due(f.s, 3900000));
-    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "UPDATE use SET used = used - CASE name WHEN 's3' THEN 900 "
-                                  "WHEN 's1' THEN 800 ELSE 10 END",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    edit_database(&f, "UPDATE use SET used = used - CASE name WHEN 's3' THEN 900 "
+                      "WHEN 's1' THEN 800 ELSE 10 END");
     OK(store_gc(f.s, 2500000, &gc, &e));
     assert_int_equal(gc.n, 2);
     assert_true(gc.kept <= 2500000 && gc.freed >= 2000000);
@@ -1015,8 +1017,6 @@ static void a_directory_in_use_stays_and_is_measured_anew(void **state)
 static void a_killed_collection_is_finished_or_forgotten(void **state)
 {
     scoped(fixture) Fixture f;
-    scoped(arena) Arena a = {0};
-    sqlite3 *db;
     char one[STORE_TMP_MAX], two[STORE_TMP_MAX];
 
     (void)state;
@@ -1024,15 +1024,10 @@ static void a_killed_collection_is_finished_or_forgotten(void **state)
     store_snapshot_path(add_step(f.s, "one", 10), one);
     store_snapshot_path(add_step(f.s, "two", 10), two);
     reopen(&f);
-    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "INSERT INTO doomed VALUES('s1', 1), ('s2', 2);"
-                                  "DELETE FROM record WHERE snapshot = 2;"
-                                  "DELETE FROM snapshot WHERE id = 2;"
-                                  "INSERT INTO snapshot VALUES(77, 0)",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    edit_database(&f, "INSERT INTO doomed VALUES('s1', 1), ('s2', 2);"
+                      "DELETE FROM record WHERE snapshot = 2;"
+                      "DELETE FROM snapshot WHERE id = 2;"
+                      "INSERT INTO snapshot VALUES(77, 0)");
     assert_true(has_step(f.s, "one")); /* using it strikes it off the list */
     assert_int_equal(count_findings(f.s, false), 0);
     assert_true(exists(store_dirfd(f.s), one));
@@ -1043,18 +1038,13 @@ static void a_killed_collection_is_finished_or_forgotten(void **state)
 static void a_directory_whose_collection_is_decided_is_made_anew_by_who_wants_it(void **state)
 {
     scoped(fixture) Fixture f;
-    scoped(arena) Arena a = {0};
-    sqlite3 *db;
     Err e = ERR_INIT;
 
     (void)state;
     fixture_init(&f);
     make_dir(store_dirfd(f.s), "mounts");
     make_dir(store_dirfd(f.s), "mounts/m");
-    assert_int_equal(sqlite3_open(arena_printf(&a, "%s/meta.db", f.path), &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db, "INSERT INTO doomed VALUES('dmounts/m', 2)", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    edit_database(&f, "INSERT INTO doomed VALUES('dmounts/m', 2)");
     OK(store_use(f.s, "mounts/m", "x", &e));
     assert_false(exists(store_dirfd(f.s), "mounts/m")); /* the old one is out of the way */
     make_dir(store_dirfd(f.s), "mounts/m");
