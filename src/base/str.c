@@ -96,6 +96,18 @@ char **strlist_argv(Arena *a, const StrList *l)
     return v;
 }
 
+bool str_same(Str a, Str b)
+{
+    return a.len == b.len && (!a.len || !memcmp(a.ptr, b.ptr, a.len));
+}
+
+int str_order(Str a, Str b)
+{
+    size_t n = a.len < b.len ? a.len : b.len;
+    int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
+    return c ? c : (a.len > b.len) - (a.len < b.len);
+}
+
 bool str_starts(const char *s, const char *prefix)
 {
     return !strncmp(s, prefix, strlen(prefix));

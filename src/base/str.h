@@ -25,6 +25,12 @@ static inline bool str_eq(Str a, const char *b)
     return a.len == strlen(b) && !memcmp(a.ptr, b, a.len);
 }
 
+/* str_same - whether two texts are the same bytes. */
+bool str_same(Str a, Str b);
+/* str_order - less than, equal to or greater than 0, as `a` is bytewise before `b`, `b`, or after.
+ */
+int str_order(Str a, Str b);
+
 /* A buffer on the heap that grows; always NUL-terminated once something was added. */
 typedef struct Buf {
     char *ptr;

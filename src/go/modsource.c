@@ -48,11 +48,6 @@ static bool ends(Str s, const char *with)
     return s.len >= n && !memcmp(s.ptr + s.len - n, with, n);
 }
 
-static bool same(Str a, Str b)
-{
-    return a.len == b.len && (!a.len || !memcmp(a.ptr, b.ptr, a.len));
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
@@ -82,7 +77,7 @@ static Str rest_of_line(const Source *s)
 static bool is_next(const GoIndexTexts *t, size_t *i, Str text, size_t offset)
 {
     size_t n = (*i)++;
-    return n < t->n && same(t->v[n].text, text) && t->v[n].offset == offset;
+    return n < t->n && str_same(t->v[n].text, text) && t->v[n].offset == offset;
 }
 
 /* ---- comments before the first word ---- */
@@ -94,7 +89,7 @@ static void header_line(Source *s, Str line)
     while (text.len && is_blank(*text.ptr))
         text = (Str){text.ptr + 1, text.len - 1};
     if (has_word(line, "//go:build")) {
-        s->wrong = s->wrong || s->build || !same(str_trim(line), f->constraint);
+        s->wrong = s->wrong || s->build || !str_same(str_trim(line), f->constraint);
         s->build = true;
     }
     if (begins(line, "//go:binary-only-package"))
@@ -102,8 +97,8 @@ static void header_line(Source *s, Str line)
     if (begins(line, "//go:") && s->go)
         s->wrong = s->wrong || !is_next(&f->directives, &s->directives, line, s->at);
     if (has_word(text, "+build") && !f->constraint.len)
-        s->wrong =
-            s->wrong || s->plus >= f->plus.n || !same(f->plus.v[s->plus++].text, str_trim(line));
+        s->wrong = s->wrong || s->plus >= f->plus.n ||
+                   !str_same(f->plus.v[s->plus++].text, str_trim(line));
 }
 
 static void skip_comment(Source *s)
@@ -214,7 +209,7 @@ static void package_clause(Source *s)
     bool more = skip(s);
     s->header = false;
     s->wrong = s->wrong || !more || !str_eq(word(s), "package") || !skip(s) ||
-               !same(word(s), s->file->package);
+               !str_same(word(s), s->file->package);
 }
 
 /* ---- what C and embed are told ---- */
@@ -254,7 +249,7 @@ static bool patterns_right(const GoIndexTexts *want, Str line, size_t *i)
             n++;
         Str text = {line.ptr + p, n};
         if (n && (memchr(text.ptr, '"', n) || memchr(text.ptr, '`', n) || *i >= want->n ||
-                  !same(want->v[(*i)++].text, text)))
+                  !str_same(want->v[(*i)++].text, text)))
             return false;
         p += n + 1;
     }

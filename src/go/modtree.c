@@ -15,20 +15,13 @@ typedef struct Walk {
     Buf source;
 } Walk;
 
-static int compare(Str a, const char *b)
-{
-    size_t n = strlen(b), least = a.len < n ? a.len : n;
-    int c = least ? memcmp(a.ptr, b, least) : 0;
-    return c ? c : a.len < n ? -1 : a.len > n;
-}
-
 /* They are sorted; one that is not is not found. */
 static const GoIndexPackage *find_package(const GoIndex *x, const char *dir)
 {
     size_t low = 0, high = x->npackage;
     while (low < high) {
         size_t mid = low + (high - low) / 2;
-        int c = compare(x->packages[mid].dir, dir);
+        int c = str_order(x->packages[mid].dir, str_c(dir));
         if (!c)
             return &x->packages[mid];
         if (c < 0)

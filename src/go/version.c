@@ -91,17 +91,10 @@ bool go_version_valid(const char *v)
     return parse(v, &ignored);
 }
 
-static int compare_text(Str a, Str b)
-{
-    size_t n = a.len < b.len ? a.len : b.len;
-    int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
-    return c ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 /* Without leading zeros, the longer number is the greater. */
 static int compare_number(Str a, Str b)
 {
-    return a.len != b.len ? (a.len > b.len) - (a.len < b.len) : compare_text(a, b);
+    return a.len != b.len ? (a.len > b.len) - (a.len < b.len) : str_order(a, b);
 }
 
 static Str next_ident(Str *s)
@@ -118,7 +111,7 @@ static int compare_ident(Str a, Str b)
     bool na = digits(a.ptr) >= a.len, nb = digits(b.ptr) >= b.len;
     if (na != nb) /* numbers come before words */
         return na ? -1 : 1;
-    return na ? compare_number(a, b) : compare_text(a, b);
+    return na ? compare_number(a, b) : str_order(a, b);
 }
 
 static int compare_pre(Str a, Str b)
@@ -292,6 +285,6 @@ int go_release_compare(const char *v, const char *w)
     if (!c)
         c = compare_number(a.patch, b.patch);
     if (!c)
-        c = compare_text(a.kind, b.kind);
+        c = str_order(a.kind, b.kind);
     return c ? c : compare_number(a.pre, b.pre);
 }

@@ -91,18 +91,13 @@ static void see_all(Collisions *c, Str name, Str before)
     see(c, &h, (Str){name.ptr, len}, dir, true);
 }
 
-static bool same(Str a, Str b)
-{
-    return a.len == b.len && !memcmp(a.ptr, b.ptr, a.len);
-}
-
 /* All that are equal but for case must be one directory, with at most one entry of its own. */
 static bool check_equal(const Seen *s, size_t n, Err *e)
 {
     size_t said = 0;
     for (size_t i = 0; i < n; i++) {
         said += s[i].said;
-        if (!same(s[i].path, s[0].path))
+        if (!str_same(s[i].path, s[0].path))
             return bad(e, s[i].path, "there is another file whose name differs in case only");
         if (s[i].dir != s[0].dir)
             return bad(e, s[i].path, "both a file and a directory");
@@ -173,7 +168,7 @@ bool zip_names_check(const ZipDir *d, const char *prefix, uint64_t *ret_size, Er
         if (x->name.len < skip || memcmp(x->name.ptr, prefix, skip) != 0)
             return err_set(e, ERR_NETWORK, "zip: an entry is not below '%s'", prefix);
         Str name = {x->name.ptr + skip, x->name.len - skip};
-        if (i + 1 < d->n && same(x->name, x[1].name))
+        if (i + 1 < d->n && str_same(x->name, x[1].name))
             return bad(e, x->name, "more than one entry");
         if (is_dir(x->name) && x->size)
             return bad(e, x->name, "a directory with content");

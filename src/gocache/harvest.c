@@ -31,7 +31,7 @@ typedef struct Harvest {
     Arena *a;
     int from;
     Map outputs; /* names of good outputs -> size + 1 */
-    Map indexes; /* names of outputs that are indexes -> size + 1; 0: it was taken */
+    Map indexes; /* names of outputs that are indexes -> whether it was taken */
     Batch packages, sources;
     size_t refused;
 } Harvest;
@@ -70,9 +70,12 @@ static bool judge_output(Harvest *h, const char *path, const Digest *name, Err *
         return true;
     }
     digest_hex(name, hex);
-    (void)map_put(o.index ? &h->indexes : &h->outputs, arena_strdup(h->a, hex), o.size + 1);
-    if (!o.index)
-        take(h, &h->packages, path, o.size);
+    if (o.index) {
+        (void)map_put(&h->indexes, arena_strdup(h->a, hex), false);
+        return true;
+    }
+    (void)map_put(&h->outputs, arena_strdup(h->a, hex), o.size + 1);
+    take(h, &h->packages, path, o.size);
     return true;
 }
 
@@ -97,21 +100,21 @@ static bool has_output(const Harvest *h, const GoCacheEntry *x)
 }
 
 /* An index and its entry, if it is right. */
-static void judge_index(Harvest *h, const char *path, const GoCacheEntry *x, uint64_t size)
+static void judge_index(Harvest *h, const char *path, const GoCacheEntry *x, const char *hex,
+                        bool taken)
 {
     scoped(buf) Buf text = BUF_INIT;
-    char output[GO_CACHE_PATH_SIZE], hex[DIGEST_HEX_SIZE];
+    char output[GO_CACHE_PATH_SIZE];
     struct stat st;
     Err ignored = ERR_INIT;
     go_cache_path(GO_CACHE_OUTPUT, &x->output, output);
-    digest_hex(&x->output, hex);
     scoped(fd) int fd = open_file(h, output, &st);
     if (!h->x || fd < 0 || !fs_read_all(fd, INDEX_MAX, &text, &ignored) || text.len != x->size ||
         !h->x->right(h->x->arg, &x->action, (Str){buf_str(&text), text.len}))
         return;
-    if (size)
+    if (!taken)
         take(h, &h->sources, output, text.len);
-    (void)map_put(&h->indexes, arena_strdup(h->a, hex), 0);
+    (void)map_put(&h->indexes, arena_strdup(h->a, hex), true);
     take(h, &h->sources, path, GO_CACHE_ENTRY_SIZE);
 }
 
@@ -120,7 +123,7 @@ static void judge_action(Harvest *h, const char *path, const Digest *name)
     char text[GO_CACHE_ENTRY_SIZE + 1], hex[DIGEST_HEX_SIZE];
     GoCacheEntry x;
     struct stat st;
-    uint64_t size;
+    uint64_t taken;
     scoped(fd) int fd = open_file(h, path, &st);
     ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text, 0);
     if (n != GO_CACHE_ENTRY_SIZE || !go_cache_entry_parse((Str){text, (size_t)n}, &x) ||
@@ -129,8 +132,8 @@ static void judge_action(Harvest *h, const char *path, const Digest *name)
         return;
     }
     digest_hex(&x.output, hex);
-    if (map_get(&h->indexes, hex, &size))
-        judge_index(h, path, &x, size);
+    if (map_get(&h->indexes, hex, &taken))
+        judge_index(h, path, &x, hex, taken);
     else if (has_output(h, &x))
         take(h, &h->packages, path, (uint64_t)n);
 }
@@ -146,7 +149,7 @@ static bool look_into(Harvest *h, const char *dir, GoCacheName kind, Err *e)
         return true;
     if (!fs_list(&a, fd, &names, e))
         return false;
-    for (size_t i = 0; i < names.n && h->packages.ngood < FILES_MAX; i++) {
+    for (size_t i = 0; i < names.n && h->packages.ngood + h->sources.ngood < FILES_MAX; i++) {
         Digest id;
         const char *path = arena_printf(&a, "%s/%s", dir, names.v[i]);
         if (go_cache_name(path, &id) != kind)

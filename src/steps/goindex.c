@@ -13,7 +13,7 @@
 #include "base/map.h"
 #include "steps/golang.h"
 
-enum { DEPTH_MAX = 32, VERSION_MAX = 4096 };
+enum { VERSION_MAX = 4096 };
 
 /* ---- modules of a module cache ---- */
 
@@ -28,7 +28,7 @@ static void find_roots(Roots *r, int dirfd, const char *path, unsigned depth)
 {
     StrList names;
     Err ignored = ERR_INIT;
-    if (depth > DEPTH_MAX || !fs_list(r->a, dirfd, &names, &ignored)) {
+    if (depth > TREE_MAX_DEPTH || !fs_list(r->a, dirfd, &names, &ignored)) {
         r->changed = true;
         return;
     }
@@ -55,44 +55,27 @@ static void find_roots(Roots *r, int dirfd, const char *path, unsigned depth)
     }
 }
 
-static int open_layer(StepWork *w, SnapshotId id, Err *e)
-{
-    char path[STORE_TMP_MAX];
-    int fd = -1;
-    store_snapshot_path(id, path);
-    return fs_open_dir(store_dirfd(w->env->store), path, &fd, e) ? fd : -1;
-}
-
-/* The one layer that has `path`, relative to the root. -1: none has, or several. */
-static int only_layer(StepWork *w, const Stack *below, const char *path)
+/* `path`, relative to the root, where one layer alone has it; -1: none has, or several. */
+static int open_only(const View *below, const char *path)
 {
     int found = -1;
     for (size_t i = 0; i < below->n; i++) {
         struct stat st;
-        Err ignored = ERR_INIT;
-        int fd = open_layer(w, below->ids[i], &ignored);
-        bool has = fd >= 0 && fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0;
-        if (fd >= 0 && !has && errno == ENOENT) {
-            close(fd);
+        bool has = fstatat(below->dirfds[i], path, &st, AT_SYMLINK_NOFOLLOW) == 0;
+        if (!has && errno == ENOENT)
             continue;
-        }
-        if (has && found < 0 && S_ISDIR(st.st_mode)) {
-            found = fd;
-            continue;
-        }
-        if (fd >= 0)
-            close(fd);
-        if (found >= 0)
-            close(found);
-        return -1;
+        if (!has || found >= 0)
+            return -1;
+        found = below->dirfds[i];
     }
-    return found;
+    return found < 0 ? -1 : fs_open_beneath(found, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
-static int open_only(StepWork *w, const Stack *below, const char *path)
+/* Whether a layer has `path`, or something in its way. */
+static bool has_path(int layer, const char *path)
 {
-    scoped(fd) int layer = only_layer(w, below, path);
-    return layer < 0 ? -1 : fs_open_beneath(layer, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    struct stat st;
+    return fstatat(layer, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
 }
 
 /* ---- before the command ---- */
@@ -117,12 +100,12 @@ bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Diges
     key_digest(&k, "space", space);
     for (size_t i = 0; i < below->n; i++) {
         char at[STORE_TMP_MAX];
-        struct stat st;
-        store_snapshot_path(below->ids[i], at);
-        scoped(fd) int fd = open_layer(w, below->ids[i], e);
-        if (fd < 0)
+        int raw = -1;
+        if (!store_snapshot_open(w->env->store, below->ids[i], &raw, e))
             return false;
-        if (fstatat(fd, modules, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+        scoped(fd) int fd = raw;
+        store_snapshot_path(below->ids[i], at);
+        if (has_path(fd, modules))
             key_text(&k, "layer", at);
     }
     key_end(&k, &d);
@@ -131,7 +114,7 @@ bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Diges
 
 /* ---- after it ---- */
 
-bool go_index_stale(StepWork *w, const Stack *below, const GoRoot *r, int upper)
+bool go_index_stale(StepWork *w, const View *below, const GoRoot *r, int upper)
 {
     Roots roots = {.a = &w->arena};
     const char *modules = modules_of(r);
@@ -139,23 +122,17 @@ bool go_index_stale(StepWork *w, const Stack *below, const GoRoot *r, int upper)
     if (dir < 0)
         return errno != ENOENT;
     find_roots(&roots, dir, "", 0);
-    for (size_t i = 0; i < below->n && !roots.changed; i++) {
-        Err ignored = ERR_INIT;
-        scoped(fd) int layer = open_layer(w, below->ids[i], &ignored);
-        roots.changed = layer < 0;
-        for (size_t k = 0; k < roots.v.n && !roots.changed; k++) {
-            struct stat st;
-            roots.changed = fstatat(layer, arena_printf(&w->arena, "%s/%s", modules, roots.v.v[k]),
-                                    &st, AT_SYMLINK_NOFOLLOW) == 0 ||
-                            errno != ENOENT;
-        }
+    for (size_t k = 0; k < roots.v.n && !roots.changed; k++) {
+        const char *path = arena_printf(&w->arena, "%s/%s", modules, roots.v.v[k]);
+        for (size_t i = 0; i < below->n && !roots.changed; i++)
+            roots.changed = has_path(below->dirfds[i], path);
     }
     return roots.changed;
 }
 
 typedef struct GoIndexJudge {
-    StepWork *w;
-    const Stack *below;
+    Arena *a;
+    const View *below;
     const GoRoot *root;
     int upper;
     bool looked;
@@ -169,22 +146,20 @@ static void find_version(GoIndexJudge *j)
 {
     scoped(buf) Buf text = BUF_INIT;
     Err ignored = ERR_INIT;
-    scoped(fd) int goroot = open_only(j->w, j->below, j->root->goroot + 1);
+    scoped(fd) int goroot = open_only(j->below, j->root->goroot + 1);
     if (goroot < 0 || !fs_read_file(goroot, "VERSION", VERSION_MAX, &text, &ignored))
         return;
-    j->version = arena_strndup(&j->w->arena, buf_str(&text), strcspn(buf_str(&text), "\r\n"));
+    j->version = arena_strndup(j->a, buf_str(&text), strcspn(buf_str(&text), "\r\n"));
 }
 
 static void find_modules(GoIndexJudge *j)
 {
-    Arena *a = &j->w->arena;
+    Arena *a = j->a;
     const char *modules = modules_of(j->root);
     j->roots.a = a;
     for (size_t i = 0; i < j->below->n; i++) {
-        Err ignored = ERR_INIT;
-        scoped(fd) int layer = open_layer(j->w, j->below->ids[i], &ignored);
         scoped(fd) int dir =
-            layer < 0 ? -1 : fs_open_beneath(layer, modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+            fs_open_beneath(j->below->dirfds[i], modules, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
         if (dir >= 0)
             find_roots(&j->roots, dir, "", 0);
     }
@@ -209,11 +184,9 @@ static void look(GoIndexJudge *j)
 
 static bool module_right(const GoIndexJudge *j, const GoIndex *x, size_t i)
 {
-    struct stat st;
-    const char *path = arena_printf(&j->w->arena, "%s/%s", modules_of(j->root), j->roots.v.v[i]);
-    if (fstatat(j->upper, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
-        return false;
-    scoped(fd) int dir = open_only(j->w, j->below, path);
+    scoped(arena) Arena a = {0};
+    const char *path = arena_printf(&a, "%s/%s", modules_of(j->root), j->roots.v.v[i]);
+    scoped(fd) int dir = has_path(j->upper, path) ? -1 : open_only(j->below, path);
     return dir >= 0 && go_index_of_module(x, dir);
 }
 
@@ -251,7 +224,7 @@ static bool package_right(const GoIndexJudge *j, const GoIndexPackage *p, const 
         path_clean(&a, arena_printf(&a, "%s/%.*s", root, (int)p->dir.len, p->dir.ptr));
     if (p->odd || !str_starts(path, root))
         return false;
-    scoped(fd) int dir = open_only(j->w, j->below, path + 1);
+    scoped(fd) int dir = open_only(j->below, path + 1);
     if (dir < 0 || !list_package(&a, dir, &files, &n))
         return false;
     go_index_package_id(j->version, root, path, files, n, &id);
@@ -274,10 +247,10 @@ static bool index_right(void *arg, const Digest *action, Str index)
                : x.npackage == 1 && package_right(j, &x.packages[0], action);
 }
 
-bool go_index_harvest(StepWork *w, const Stack *below, StepGo *g, int upper, int dirfd,
+bool go_index_harvest(StepWork *w, const View *below, StepGo *g, int upper, int dirfd,
                       const char *what, GocacheHarvest *ret, Err *e)
 {
-    GoIndexJudge j = {.w = w, .below = below, .root = &g->root, .upper = upper};
+    GoIndexJudge j = {.a = &w->arena, .below = below, .root = &g->root, .upper = upper};
     GocacheIndexes x = {&g->indexes, index_right, &j};
     bool ok = gocache_harvest(&g->cache, g->indexed ? &x : NULL, &w->arena, dirfd, what, ret, e);
     map_done(&j.modules);

@@ -52,9 +52,7 @@ NODISCARD bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const 
 /* go_c_changed - whether a command changed what C code depends on, or the toolchain, so that what
  * it was given may have been compiled with something else. `upper` is what it wrote. */
 bool go_c_changed(StepWork *w, const GoRoot *r, const char *path, int upper);
-/*
- * go_mounted - whether the step mounts something at a path, above or below it. `path` is absolute.
- */
+/* go_mounted - whether the step mounts something at an absolute path, above or below it. */
 bool go_mounted(const PlanRun *r, const char *path);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);
@@ -76,10 +74,10 @@ typedef struct StepGo {
     const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
     bool shared;        /* `cache` is open, and the command has what is in it */
     Gocache cache;
-    bool indexed; /* so are indexes of source files */
-    Gocache indexes;
-    GoParts *parts; /* NULL: none */
-    StrList lowers; /* directories that lie under its root */
+    bool indexed;    /* `indexes` is open, too */
+    Gocache indexes; /* of source files; without any where it is not */
+    GoParts *parts;  /* NULL: none */
+    StrList lowers;  /* directories that lie under its root */
 } StepGo;
 
 /*
@@ -121,9 +119,9 @@ NODISCARD bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, c
                              const char *path, Gocache *ret, bool *ret_ok, Err *e);
 /* go_index_stale - whether a command changed modules of a layer, whose indexes it may have been
  * given. `upper` is what it wrote. */
-bool go_index_stale(StepWork *w, const Stack *below, const GoRoot *r, int upper);
+bool go_index_stale(StepWork *w, const View *below, const GoRoot *r, int upper);
 /* go_index_harvest - gocache_harvest(), with indexes of what is in layers. */
-NODISCARD bool go_index_harvest(StepWork *w, const Stack *below, StepGo *g, int upper, int dirfd,
+NODISCARD bool go_index_harvest(StepWork *w, const View *below, StepGo *g, int upper, int dirfd,
                                 const char *what, GocacheHarvest *ret, Err *e);
 
 /*

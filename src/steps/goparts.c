@@ -31,17 +31,6 @@ static const char *const ENDINGS[] = {".zip", ".ziphash", ".lock"};
 
 /* ---- before the command ---- */
 
-static bool is_dir_mounted(const PlanRun *r, const char *path)
-{
-    for (size_t i = 0; i < r->nmount; i++) {
-        const char *t = r->mounts[i].target;
-        size_t n = t ? strlen(t) : 0, len = strlen(path);
-        if (t && !memcmp(t, path, n < len ? n : len))
-            return true;
-    }
-    return false;
-}
-
 /* Whether the command leaves nothing but what we know how to make. */
 static bool is_wanted(StepWork *w, const StepGo *g, const View *v, bool *ret, Err *e)
 {
@@ -52,7 +41,7 @@ static bool is_wanted(StepWork *w, const StepGo *g, const View *v, bool *ret, Er
     if (!w->env->go_parts || !w->env->gomod || !g->mod || w->env->host.mode == MODE_CHROOT ||
         !go_is_download(r) || g->root.uid || !cache || *cache != '/' || !cache[1] ||
         strcmp(path_clean(&w->arena, cache), cache) != 0 ||
-        strstr(g->root.settings.goflags, "-mod") || is_dir_mounted(r, cache))
+        strstr(g->root.settings.goflags, "-mod") || go_mounted(r, cache))
         return true;
     if (!view_lookup(v, cache, VIEW_FOLLOW, &node, e))
         return false;

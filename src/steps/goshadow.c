@@ -51,8 +51,7 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
     strlist_add(a, &g->lowers, dir);
     if (!w->env->go_fresh) {
         gocache_lowers(&g->cache, a, &g->lowers);
-        if (g->indexed)
-            gocache_lowers(&g->indexes, a, &g->lowers);
+        gocache_lowers(&g->indexes, a, &g->lowers);
     }
     g->shared = true;
     return true;
@@ -103,7 +102,7 @@ bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const cha
            clear_parents(&sv.view, fd, &w->arena, parent, e);
 }
 
-static bool harvest(StepWork *w, const Stack *below, StepGo *g, int upper, Err *e)
+static bool harvest(StepWork *w, const View *below, StepGo *g, int upper, Err *e)
 {
     GocacheHarvest h;
     scoped(fd) int fd =
@@ -124,6 +123,7 @@ static bool harvest(StepWork *w, const Stack *below, StepGo *g, int upper, Err *
 bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *upper, bool *ret_stale,
                     Err *e)
 {
+    scoped(stack_view) StackView sv = {0};
     int raw = -1;
     uint64_t at = clock_ns();
     *ret_stale = false;
@@ -132,11 +132,12 @@ bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *uppe
     if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    bool lent = !w->env->go_fresh && (g->cache.ids.n || (g->indexed && g->indexes.ids.n)),
-         changed = go_c_changed(w, &g->root, g->shadow, fd) ||
-                   (g->indexed && g->indexes.ids.n && go_index_stale(w, below, &g->root, fd));
-    *ret_stale = changed && lent;
-    bool ok = changed || w->env->go_fresh || harvest(w, below, g, fd, e);
+    if (!stack_view(w->env->store, below, -1, &sv, e))
+        return false;
+    bool changed = go_c_changed(w, &g->root, g->shadow, fd) ||
+                   (g->indexes.ids.n && go_index_stale(w, &sv.view, &g->root, fd));
+    *ret_stale = changed && !w->env->go_fresh && (g->cache.ids.n || g->indexes.ids.n);
+    bool ok = changed || w->env->go_fresh || harvest(w, &sv.view, g, fd, e);
     steps_span(w, "build cache", at);
     return ok;
 }

@@ -266,7 +266,7 @@ static bool add_layers(World *x, KeyBuilder *k, const Stack *below, const char *
         int raw = -1;
         struct stat st;
         store_snapshot_path(below->ids[i], path);
-        if (!fs_open_dir(store_dirfd(x->w->env->store), path, &raw, e))
+        if (!store_snapshot_open(x->w->env->store, below->ids[i], &raw, e))
             return false;
         scoped(fd) int fd = raw;
         bool tools = fstatat(fd, goroot + 1, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;

@@ -287,13 +287,6 @@ static bool open_inline(StepWork *w, const PlanSource *p, OpenSource *o, Err *e)
            err_wrap(e, "write '%s/%s'", store_path(store), o->tmp);
 }
 
-static bool open_snapshot(StepWork *w, SnapshotId id, OpenSource *o, Err *e)
-{
-    char path[STORE_TMP_MAX];
-    store_snapshot_path(id, path);
-    return fs_open_dir(store_dirfd(w->env->store), path, &o->fd, e);
-}
-
 bool source_open(StepWork *w, const PlanSource *p, StepSource *s, OpenSource *ret, Err *e)
 {
     const Context *c = context_of(w, p);
@@ -314,7 +307,7 @@ bool source_open(StepWork *w, const PlanSource *p, StepSource *s, OpenSource *re
         break;
     case PLAN_URL:
     case PLAN_GIT:
-        ok = open_snapshot(w, s->snapshot, ret, e);
+        ok = store_snapshot_open(w->env->store, s->snapshot, &ret->fd, e);
         break;
     case PLAN_EMPTY:
         return err_set(e, ERR_DOCKERFILE, "%s: there is nothing to copy from scratch",

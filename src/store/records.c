@@ -11,6 +11,13 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX])
     (void)snprintf(out, STORE_TMP_MAX, "snapshots/%llu", (unsigned long long)id);
 }
 
+bool store_snapshot_open(Store *s, SnapshotId id, int *ret_fd, Err *e)
+{
+    char path[STORE_TMP_MAX];
+    store_snapshot_path(id, path);
+    return fs_open_dir(s->dirfd, path, ret_fd, e);
+}
+
 bool store_snapshot_parts(Store *s, Arena *a, SnapshotId id, SnapshotId **ret, size_t *ret_n,
                           Err *e)
 {

@@ -46,7 +46,7 @@ static const File MODULE[] = {
 typedef struct Fixture {
     Scratch dir;
     Arena a;
-    const char *version; /* of Go; NULL: there is none */
+    const char *version; /* of Go */
 } Fixture;
 
 static void scoped_fixture_done(Fixture *f)
@@ -89,6 +89,10 @@ static void fixture_init(Fixture *f)
     static const char DOWNLOAD[] = "mod/cache/download/example.test/dep/@v/v1.0.0";
     *f = (Fixture){.dir = scratch_new()};
     f->version = said(f, "go env GOVERSION");
+    if (!*f->version)
+        SKIP("there is no go command");
+    if (strncmp(f->version, "go1.20", 6) < 0 && f->version[4] == '1')
+        SKIP("this go writes indexes of another format");
     for (size_t i = 0; i < NELEM(MODULE); i++)
         put_module(f, MODULE[i].path, MODULE[i].text);
     put_deep(f, arena_printf(&f->a, "%s.mod", DOWNLOAD), MODULE[0].text);
@@ -116,23 +120,19 @@ static void run_go(Fixture *f)
 /* What GOCACHE has under this action. False: nothing. */
 static bool index_at(Fixture *f, const Digest *action, GoIndex *ret)
 {
+    scoped(buf) Buf entry = BUF_INIT, index = BUF_INIT;
     char path[GO_CACHE_PATH_SIZE];
     Err e = ERR_INIT;
     GoCacheEntry x;
-    Buf *b = NEW(&f->a, Buf); /* the index borrows from it until the test ends */
     go_cache_path(GO_CACHE_ACTION, action, path);
-    if (!fs_read_file(f->dir.fd, arena_printf(&f->a, "cache/%s", path), 4096, b, &e))
+    if (!fs_read_file(f->dir.fd, arena_printf(&f->a, "cache/%s", path), 4096, &entry, &e))
         return false;
-    assert_true(go_cache_entry_parse((Str){b->ptr, b->len}, &x));
+    assert_true(go_cache_entry_parse((Str){entry.ptr, entry.len}, &x));
     go_cache_path(GO_CACHE_OUTPUT, &x.output, path);
-    b->len = 0;
-    OK(fs_read_file(f->dir.fd, arena_printf(&f->a, "cache/%s", path), 1 << 28, b, &e));
-    Str bytes = {arena_strndup(&f->a, "", 0), 0};
-    char *copy = arena_alloc(&f->a, b->len);
-    memcpy(copy, b->ptr, b->len);
-    bytes = (Str){copy, b->len};
-    buf_done(b);
-    assert_true(go_index_parse(&f->a, bytes, ret));
+    OK(fs_read_file(f->dir.fd, arena_printf(&f->a, "cache/%s", path), 1 << 28, &index, &e));
+    char *bytes = arena_alloc(&f->a, index.len);
+    memcpy(bytes, index.ptr, index.len);
+    assert_true(go_index_parse(&f->a, (Str){bytes, index.len}, ret));
     return true;
 }
 
@@ -143,30 +143,23 @@ static bool right(Fixture *f, const GoIndex *x)
     return go_index_of_module(x, fd);
 }
 
-#define NEEDS_GO(f)                                                                                \
-    do {                                                                                           \
-        if (!*(f)->version)                                                                        \
-            SKIP("there is no go command");                                                        \
-        if (strncmp((f)->version, "go1.20", 6) < 0 && (f)->version[4] == '1')                      \
-            SKIP("this go writes indexes of another format");                                      \
-    } while (0)
-
-static void module_index(Fixture *f, GoIndex *ret)
+/* The index that go makes of the module. */
+static GoIndex module_index(Fixture *f)
 {
     Digest id;
+    GoIndex x;
     run_go(f);
     go_index_module_id(f->version, root_of(f), &id);
-    assert_true(index_at(f, &id, ret));
+    assert_true(index_at(f, &id, &x));
+    return x;
 }
 
 static void an_index_of_a_module_is_right_for_its_own_files(void **state)
 {
     scoped(fixture) Fixture f;
-    GoIndex x;
     (void)state;
     fixture_init(&f);
-    NEEDS_GO(&f);
-    module_index(&f, &x);
+    GoIndex x = module_index(&f);
     assert_int_equal(x.npackage, 3); /* the root, main, testdata */
     assert_true(right(&f, &x));
     put_module(&f, "plain.go",
@@ -225,11 +218,9 @@ static void an_index_is_wrong_for_files_that_say_something_else(void **state)
          "//go:debug panicnil=1\n\n// o:generate true\npackage main\n\nfunc main() {}\n"},
     };
     scoped(fixture) Fixture f;
-    GoIndex x;
     (void)state;
     fixture_init(&f);
-    NEEDS_GO(&f);
-    module_index(&f, &x);
+    GoIndex x = module_index(&f);
     for (size_t i = 0; i < NELEM(EDITS); i++) {
         Err e = ERR_INIT;
         const char *path = EDITS[i].path, *before = NULL;
@@ -260,12 +251,10 @@ static void an_index_is_wrong_for_files_that_say_something_else(void **state)
 static void an_index_of_a_file_that_does_not_parse_is_not_trusted(void **state)
 {
     scoped(fixture) Fixture f;
-    GoIndex x;
     (void)state;
     fixture_init(&f);
-    NEEDS_GO(&f);
     put_module(&f, "testdata/bad.go", "package bad\n\nimport (\n");
-    module_index(&f, &x);
+    GoIndex x = module_index(&f);
     assert_false(right(&f, &x));
 }
 
@@ -275,7 +264,6 @@ static void a_package_of_goroot_has_the_name_that_go_gives_it(void **state)
     scoped(fixture) Fixture f;
     (void)state;
     fixture_init(&f);
-    NEEDS_GO(&f);
     run_go(&f);
     const char *root = arena_printf(&f.a, "%s/src", said(&f, "go env GOROOT"));
     for (size_t i = 0; i < NELEM(PACKAGES); i++) {
