@@ -10,6 +10,7 @@ rootless half and removed at the end; as an ordinary user, what needs root is sk
 
 import contextlib
 import ctypes
+import itertools
 import os
 import pwd
 import shutil
@@ -21,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import (IS_ROOT, REPO, Account, Image, Lighter, remove)
+import goproxy
+from harness import (IS_ROOT, REPO, Account, Image, Lighter, one_at_a_time, remove)
 from servers import Servers
 
 
@@ -125,6 +127,37 @@ def busybox_program(bases):
     return Image(bases("busybox")).layers[0].read("bin/busybox")
 
 
+# ---- Go ------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def go(module_lighters, bases):
+    """A store with a golang base, of one file of tests. They use modules, contexts and databases of their own names."""
+    return module_lighters(bases=[bases("golang")])
+
+
+@pytest.fixture
+def proxy():
+    with goproxy.Proxy() as p:
+        yield p
+
+
+@pytest.fixture
+def sumdb():
+    """sumdb(*modules): a checksum database with a key of its own, for what a store remembers of one is no other's."""
+    made = []
+
+    def make(*modules):
+        made.append(goproxy.SumDB(modules, goproxy.Key(f"sums{next(NUMBERS)}.example.test", b"seed of the tests")))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+NUMBERS = itertools.count()
+
+
 # ---- who runs lighter ----------------------------------------------------------------------------
 
 @pytest.fixture(scope="session")
@@ -141,18 +174,21 @@ def account():
         return
     if not shutil.which("useradd"):
         pytest.skip("useradd is missing")
-    name = f"lighter-e2e-{os.getpid() % 100000}"
-    subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", "/bin/sh", name], check=True,
-                   stderr=subprocess.DEVNULL)
+    name, users = f"lighter-e2e-{os.getpid() % 100000}", Path(tempfile.gettempdir()) / "lighter-e2e-users"
+    with one_at_a_time(users):  # useradd does not wait for another one
+        subprocess.run(["useradd", "-M", "-d", "/nonexistent", "-s", "/bin/sh", name], check=True,
+                       stderr=subprocess.DEVNULL)
     try:
         if not any(line.startswith(name + ":")
                    for line in Path("/etc/subuid").read_text().splitlines()):
-            subprocess.run(["usermod", "--add-subuids", "700000-765535", "--add-subgids",
-                            "700000-765535", name], check=True)
+            with one_at_a_time(users):
+                subprocess.run(["usermod", "--add-subuids", "700000-765535", "--add-subgids",
+                                "700000-765535", name], check=True)
         entry = pwd.getpwnam(name)
         yield Account(name, entry.pw_uid, entry.pw_gid)
     finally:
-        subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
+        with one_at_a_time(users):
+            subprocess.run(["userdel", name], check=False, stderr=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ standard library alone, so that a test's oracle is not the code it tests.
 
 import contextlib
 import dataclasses
+import fcntl
 import gzip
 import hashlib
 import io
@@ -442,6 +443,14 @@ def tree_of(top):
             st = path.lstat()
             seen[str(path)] = (st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns)
     return seen
+
+
+@contextlib.contextmanager
+def one_at_a_time(path):
+    """For what only one of the processes that run tests may do at a time; `path` is a file for the lock."""
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove(path):

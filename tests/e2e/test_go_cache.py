@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from goproxy import Module, Proxy, go_mod, go_sum
+from goproxy import Module, go_mod, go_sum
 
 STAGES = """\
 FROM golang:1.22 AS builder
@@ -20,12 +20,6 @@ COPY --from=builder {out} /out
 BUILD = STAGES.format(run="go build -v -o main .", out="/app/main")
 MOD = "module example.test/{name}\n\ngo 1.20\n"
 MAIN = 'package main\n\nfunc main() {{ println("{word}") }}\n'
-
-
-@pytest.fixture(scope="module")
-def go(module_lighters, bases):
-    """A store with a golang base. Contexts are their own, and so is what they share."""
-    return module_lighters(bases=[bases("golang")])
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +39,8 @@ def project(lighter, word="one", **files):
     return lighter.context({"go.mod": MOD.format(name="main"), "main.go": MAIN.format(word=word), **files})
 
 
-def build(lighter, context, *args, dockerfile=BUILD, cgo=False, **options):
-    env = {"GOPROXY": "off", "GOSUMDB": "off", "GOENV": "off"}
+def build(lighter, context, *args, dockerfile=BUILD, cgo=False, goproxy="off", **options):
+    env = {"GOPROXY": goproxy, "GOSUMDB": "off", "GOENV": "off"}
     if not cgo:
         dockerfile = dockerfile.replace("WORKDIR", "ENV CGO_ENABLED=0\nWORKDIR", 1)
     return lighter.build(context, "--epoch=content", *args, dockerfile=dockerfile, env=env, **options)
@@ -101,44 +95,24 @@ def indexes(lighter):
     return [text for text in found if text.startswith(b"go index v")]
 
 
-DEPENDS = """\
-FROM golang:1.22 AS builder
-WORKDIR /app
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
-RUN {run}
-FROM scratch
-COPY --from=builder {out} /out
-"""
+DEPENDS = STAGES.replace("COPY . .", "COPY go.mod go.sum ./\nRUN go mod download\nCOPY . .")
 DEPENDENT = DEPENDS.format(run="go build -o main .", out="/app/main")
 USES = 'package main\n\nimport "{path}"\n\nfunc main() {{ println({name}.Name) }}\n'
 
 
-@pytest.fixture
-def dependent(go):
-    """context(name): a project that uses a module of its own, which imports a package; and a proxy that has the module."""
-    with Proxy() as proxy:
-        def make(name):
-            path = f"example.test/{name}"
-            module = Module(path, files={"a.go": f'package {name}\n\nimport "strings"\n\nvar Name = strings.ToUpper("{name}")\n'})
-            proxy.add(module)
-            return go.context({"go.mod": go_mod(module), "go.sum": go_sum(module), "main.go": USES.format(path=path, name=name)})
-        make.proxy = proxy
-        yield make
+def dependent(go, proxy, name):
+    """A project that uses a module of its own, which imports a package; the proxy has the module."""
+    path = f"example.test/{name}"
+    module = Module(path, files={"a.go": f'package {name}\n\nimport "strings"\n\nvar Name = strings.ToUpper("{name}")\n'})
+    proxy.add(module)
+    return go.context({"go.mod": go_mod(module), "go.sum": go_sum(module), "main.go": USES.format(path=path, name=name)})
 
 
-def depend(go, dependent, context, *args, **options):
-    options.setdefault("dockerfile", DEPENDENT)
-    options["dockerfile"] = options["dockerfile"].replace("WORKDIR", "ENV CGO_ENABLED=0\nWORKDIR", 1)
-    return go.build(context, "--epoch=content", *args, env={"GOPROXY": dependent.proxy.url, "GOSUMDB": "off", "GOENV": "off"}, **options)
-
-
-def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project_are_not(go, dependent):
+def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project_are_not(go, proxy):
     """go takes an index of a package's files by name, size and time, which an edit may leave as they are."""
-    context = dependent("kept")
+    context = dependent(go, proxy, "kept")
     before = len(indexes(go))
-    depend(go, dependent, context)
+    build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
     made = indexes(go)
     assert len(made) > before and any(b"/go/pkg/mod/example.test/kept@v1.0.0/a.go" in text for text in made)
     assert any(b"/usr/local/go/src/runtime/" in text for text in made)
@@ -148,32 +122,32 @@ def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project
     main.write_text(again.format(path="example.test/kept", name="kept")[:stat.st_size])
     assert main.stat().st_size == stat.st_size
     os.utime(main, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    warm = depend(go, dependent, context)
-    assert warm.id == depend(go, dependent, context, "--no-cache", "--go-cache=off").id
+    warm = build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    assert warm.id == build(go, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=DEPENDENT).id
 
 
-def test_an_index_of_files_that_the_command_alone_saw_is_not_kept(go, dependent):
+def test_an_index_of_files_that_the_command_alone_saw_is_not_kept(go, proxy):
     """`go build -overlay` shows go another file of a module, and its index is named as if that were the module's own."""
-    context = dependent("shown")
+    context = dependent(go, proxy, "shown")
     (context / "other.go").write_text('package shown\n\nimport "errors"\n\nvar Name = errors.New("other").Error()\n')
     (context / "overlay.json").write_text(json.dumps({"Replace": {"/go/pkg/mod/example.test/shown@v1.0.0/a.go": "/app/other.go"}}))
     (context / "build.sh").write_text("go build -overlay overlay.json -o main main.go\n")
-    depend(go, dependent, context, dockerfile=DEPENDS.format(run="sh ./build.sh", out="/app/main"))
+    build(go, context, goproxy=proxy.url, dockerfile=DEPENDS.format(run="sh ./build.sh", out="/app/main"))
     assert not any(b"/go/pkg/mod/example.test/shown@v1.0.0/a.go" in text for text in indexes(go))
     text = DEPENDS.format(run="go build -o main main.go", out="/app/main")
-    assert depend(go, dependent, context, dockerfile=text).id == \
-        depend(go, dependent, context, "--no-cache", "--go-cache=off", dockerfile=text).id
+    assert build(go, context, goproxy=proxy.url, dockerfile=text).id == \
+        build(go, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=text).id
 
 
-def test_a_module_that_the_command_itself_changes_is_read_anew(go, dependent):
-    context = dependent("edited")
-    depend(go, dependent, context)
+def test_a_module_that_the_command_itself_changes_is_read_anew(go, proxy):
+    context = dependent(go, proxy, "edited")
+    build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
     (context / "change.sh").write_text("cd /go/pkg/mod/example.test/edited@v1.0.0 && chmod u+w . a.go && "
                                        "printf 'package edited\\n\\nimport \"errors\"\\n\\nvar Name = errors.New(\"x\").Error()\\n' > a.go\n")
     text = DEPENDS.format(run="(sh ./change.sh) && go build -o main .", out="/app/main")
-    warm = depend(go, dependent, context, dockerfile=text)
+    warm = build(go, context, goproxy=proxy.url, dockerfile=text)
     assert "runs again without" in warm.stderr
-    assert warm.id == depend(go, dependent, context, "--no-cache", "--go-cache=off", dockerfile=text).id
+    assert warm.id == build(go, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=text).id
 
 
 def test_tests_run_each_time_while_packages_stay_compiled(go):

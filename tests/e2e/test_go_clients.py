@@ -13,33 +13,7 @@ import pytest
 
 import gozips
 from goclient import DOWNLOAD, MAIN, build, kept, project
-from goproxy import Key, Module, Proxy, SumDB, escaped, flipped
-
-
-@pytest.fixture(scope="module")
-def go(module_lighters, bases):
-    """A store with a golang base. Tests in it use modules, and keys of databases, of their own names."""
-    return module_lighters(bases=[bases("golang")])
-
-
-@pytest.fixture
-def proxy():
-    with Proxy() as p:
-        yield p
-
-
-@pytest.fixture
-def sumdb():
-    """Makes checksum databases, each with a key of its own: sumdb(name, *modules)."""
-    made = []
-
-    def make(name, *modules):
-        made.append(SumDB(modules, Key(f"{name}.example.test", name.encode())))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+from goproxy import Key, Module, Proxy, escaped, flipped
 
 
 # ---- toolchains: go.md P9 ------------------------------------------------------------------------
@@ -71,7 +45,7 @@ def test_a_toolchain_that_go_mod_asks_for_is_fetched_once_by_all_builds(go, prox
     """It is in no go.sum, and go asks for nothing but its zip: only the database says that the store has the right one."""
     new = toolchain("1.23.4")
     proxy.add(new)
-    db = sumdb("toolchain", Module("example.test/toolchain/other"), new)
+    db = sumdb(Module("example.test/toolchain/other"), new)
     context, setting = newer(go, "1.23.4"), {"GOSUMDB": db.setting()}
     plain = build(go, context, "--go-gateway=off", proxy=proxy, dockerfile=SWITCH, env=setting)
     assert plain.log[-1] == "go version go1.23.4 of the tests"
@@ -87,7 +61,7 @@ def test_a_toolchain_that_the_database_excludes_is_not_run(go, proxy, sumdb):
     evil.files["bin/go"] = b"#!/bin/sh\necho evil\n"
     evil.zip = evil.pack()
     proxy.add(evil)
-    setting = {"GOSUMDB": sumdb("eviltoolchain", new).setting()}
+    setting = {"GOSUMDB": sumdb(new).setting()}
     failed = build(go, newer(go, "1.23.5"), proxy=proxy, dockerfile=SWITCH, env=setting, code=5)
     for part in (f"{new.path}@{new.version}", new.zip_h1, evil.zip_h1, "the checksum database"):
         assert part in failed.error, part
@@ -237,7 +211,7 @@ LIES = ("zip", "mod", "record", "number", "signature", "size", "cut", "unsigned"
 
 def test_records_are_believed_and_refused_as_by_go(go, proxy, sumdb):  # S1, S2
     mods = [Module(f"example.test/verdict/m{i}") for i in range(120)]
-    db = sumdb("records", *mods)
+    db = sumdb(*mods)
     told = {m.path: LIES[i // 2 % len(LIES)] for i, m in enumerate(mods) if i % 2 and i < 96}
     for m in mods:
         fault = lie(told[m.path], m, db) if m.path in told else None
@@ -258,7 +232,7 @@ def spread(db, mods, size):
 @pytest.mark.parametrize("how", ["root", "key", "tile"])
 def test_trees_are_believed_and_refused_as_by_go(go, proxy, sumdb, how):  # S1, S2
     mods = [Module(f"example.test/tree/{how}{i}") for i in range(40 if how == "tile" else 20)]
-    db = sumdb(how)
+    db = sumdb()
     spread(db, mods, 513)
     wrong = set(range(len(mods)))
     if how == "root":
@@ -278,7 +252,7 @@ def test_trees_are_believed_and_refused_as_by_go(go, proxy, sumdb, how):  # S1, 
 def test_a_tile_that_go_forgets_to_check_is_checked(go, proxy, sumdb):  # S2
     """Go 1.22 holds as many tiles as the tree has complete subtrees against nothing: of 600 records that is four."""
     a = Module("example.test/tree/unchecked")
-    db = sumdb("unchecked")
+    db = sumdb()
     grow(db, 300)
     db.list(a)
     grow(db, 600)
@@ -310,7 +284,7 @@ def grow(db, size, word=""):
 
 
 def test_a_tree_that_grows_from_part_of_a_tile_into_the_next_is_followed(go, proxy, sumdb):  # S4
-    db = sumdb("grows")
+    db = sumdb()
     for size in (200, 255, 256, 300, 1000):
         module = Module(f"example.test/grows/m{size}")
         grow(db, size - 1)
@@ -322,7 +296,7 @@ def test_a_tree_that_grows_from_part_of_a_tile_into_the_next_is_followed(go, pro
 
 def test_an_older_tree_of_the_same_history_is_none_the_worse(go, proxy, sumdb):  # S4
     a, b = Module("example.test/older/a"), Module("example.test/older/b")
-    db = sumdb("older", a, b)
+    db = sumdb(a, b)
     older = db.tree()
     grow(db, 300)
     assert prove(go, proxy, db, a).ran and remembered(go, db) == 300
@@ -335,7 +309,7 @@ def test_an_older_tree_of_the_same_history_is_none_the_worse(go, proxy, sumdb): 
 def test_a_tree_that_is_no_part_of_the_remembered_one_is_an_alarm_of_go_and_of_ours(go, proxy, sumdb, size):  # S3, S4
     """Shrunk, changed at its size, grown: one record of the past is another."""
     a, b = Module(f"example.test/forked{size}/a"), Module(f"example.test/forked{size}/b")
-    db = sumdb(f"forked{size}", a)
+    db = sumdb(a)
     grow(db, 300)
     assert prove(go, proxy, db, a, "-t", f"forked:{size}").ran
     db.records = db.records[:100] + ["example.test/other v1.0.0 h1:\n"]

@@ -2,7 +2,6 @@
 what is kept is proven, and no image tells of it."""
 
 import hashlib
-import itertools
 import json
 import os
 import signal
@@ -12,41 +11,13 @@ import time
 import pytest
 
 from goclient import DOWNLOAD, MAIN, build, kept, project
-from goproxy import (Key, Module, Proxy, SumDB, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
+from goproxy import (Module, Proxy, flipped, go_mod, go_sum, hung_up, other, too_short, truncated)
 from harness import wait_for
-
-
-NUMBERS = itertools.count()  # of databases: what a store remembers of one is no other's
-
-
-@pytest.fixture(scope="module")
-def go(module_lighters, bases):
-    """A store with a golang base. Tests in it use modules of their own names."""
-    return module_lighters(bases=[bases("golang")])
 
 
 @pytest.fixture
 def cold(lighters, bases):
     return lighters(bases=[bases("golang")])
-
-
-@pytest.fixture
-def proxy():
-    with Proxy() as p:
-        yield p
-
-
-@pytest.fixture
-def sumdb():
-    made = []
-
-    def make(*modules):
-        made.append(SumDB(modules, Key(f"sums{next(NUMBERS)}.example.test", b"seed of the tests")))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ layer a call. The machine's root is a file system in memory with busybox and lig
 and what it prints between the marks of a section is what a test looks at.
 """
 
-import contextlib
-import fcntl
 import os
 import platform
 import re
@@ -16,6 +14,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
+
+from harness import one_at_a_time
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lighter" / "vm"
 MODULES = ["fs/overlayfs/overlay.ko", "fs/binfmt_misc.ko", *(f"drivers/virtio/{name}.ko" for name in (
@@ -41,15 +41,6 @@ poweroff -f
 """
 
 
-@contextlib.contextmanager
-def fetching():
-    """One process at a time puts files into the cache."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def kernel():
     """Debian's kernel and its modules, from its package; skips where they cannot be had."""
     if platform.machine() != "x86_64":
@@ -57,7 +48,8 @@ def kernel():
     if not shutil.which("qemu-system-x86_64"):
         pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
     image = CACHE / "vmlinuz"
-    with fetching():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(CACHE / "lock"):
         if not image.exists() or not all((CACHE / "modules" / os.path.basename(name)).exists() for name in MODULES):
             fetch_kernel()
     return image
