@@ -172,6 +172,27 @@ static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, E
     return true;
 }
 
+/*
+ * An image has lost a tag: what no other tag needs of it is cache from now on. The counter may be
+ * too high, never too low: what cannot be told here makes it so high that it is taken anew.
+ */
+static bool count_as_cache(Store *s, const Digest *id, Err *e)
+{
+    static const char SQL[] =
+        "UPDATE fact SET value = value + 16384 + (" /* config and manifest */
+        "SELECT coalesce(sum(CASE WHEN EXISTS(SELECT 1 FROM part WHERE snapshot = l.snapshot)"
+        " THEN 1 << 50 ELSE coalesce((SELECT size FROM use WHERE name = 's' || l.snapshot), 1 << "
+        "50)"
+        " END + coalesce((SELECT sum(size) FROM packed WHERE diff_id = l.diff_id), 0)), 0)"
+        " FROM image_layer l WHERE l.image = ? AND NOT EXISTS(SELECT 1 FROM image_layer o"
+        " JOIN tag t ON t.image = o.image WHERE o.diff_id = l.diff_id)) WHERE name = 'cache'";
+    scoped(stmt) Stmt q = {0};
+    if (!db_begin(s, SQL, &q, e))
+        return false;
+    db_bind_digest(&q, 1, id);
+    return db_run(&q, e);
+}
+
 bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
 {
     Digest before;
@@ -189,8 +210,7 @@ bool store_tag(Store *s, const char *name, const Digest *id, Err *e)
         if (!db_run(&q, e))
             return false;
     }
-    /* What the tag meant before may be cache from now on. */
-    return !had || store_cache_unknown(s, e);
+    return !had || count_as_cache(s, &before, e);
 }
 
 bool store_untag(Store *s, const char *name, bool *ret_last, Err *e)

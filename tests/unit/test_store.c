@@ -985,6 +985,47 @@ static void the_ceiling_drops_the_longest_unused(void **state)
     assert_true(store_gc_due(f.s, 2500000)); /* what was made is counted without looking around */
 }
 
+/* An image of one layer, which a step of `bytes` made; 0: a layer that nobody measured. */
+static Digest image_of(Store *s, const char *name, size_t bytes)
+{
+    StoreLayer layer = {.diff_id = digest_text_of(name),
+                        .times = "keep",
+                        .snapshot = bytes ? add_step(s, name, bytes) : 0};
+    StoreImage img = {.id = put_text(s, name), .created = 1, .layers = &layer, .nlayer = 1};
+    Err e = ERR_INIT;
+    OK(store_image_put(s, &img, &e));
+    return img.id;
+}
+
+static void a_tag_that_moves_adds_what_it_leaves_to_the_cache(void **state)
+{
+    scoped(fixture) Fixture f;
+    StoreGc gc;
+    Err e = ERR_INIT;
+
+    (void)state;
+    fixture_init(&f);
+    Digest one = image_of(f.s, "one", 1000000), two = image_of(f.s, "two", 2000000);
+    Digest unknown = image_of(f.s, "unknown", 0);
+    OK(store_tag(f.s, "a:1", &one, &e));
+    OK(store_tag(f.s, "a:2", &one, &e));
+    OK(store_tag(f.s, "b:1", &two, &e));
+    OK(store_tag(f.s, "c:1", &unknown, &e));
+    reopen(&f);
+    OK(store_gc(f.s, 5000000, &gc, &e));
+    assert_int_equal(gc.kept, 0); /* all is of tags */
+    OK(store_tag(f.s, "a:1", &two, &e));
+    assert_false(store_gc_due(f.s, 900000)); /* a:2 needs it still */
+    OK(store_tag(f.s, "a:2", &two, &e));
+    assert_true(store_gc_due(f.s, 900000));
+    assert_false(store_gc_due(f.s, 1200000));
+    OK(store_tag(f.s, "c:1", &two, &e));
+    assert_true(store_gc_due(f.s, UINT64_C(1) << 40)); /* it must look */
+    OK(store_gc(f.s, UINT64_C(1) << 40, &gc, &e));
+    assert_true(gc.kept >= 1000000 && gc.kept < 1200000);
+    assert_false(store_gc_due(f.s, 1200000));
+}
+
 static void a_directory_in_use_stays_and_is_measured_anew(void **state)
 {
     scoped(fixture) Fixture f;
@@ -1173,6 +1214,7 @@ int main(void)
         cmocka_unit_test(what_a_living_process_uses_stays_until_it_ends),
         cmocka_unit_test(what_a_tag_needs_stays_and_an_untagged_image_goes_with_its_step),
         cmocka_unit_test(the_ceiling_drops_the_longest_unused),
+        cmocka_unit_test(a_tag_that_moves_adds_what_it_leaves_to_the_cache),
         cmocka_unit_test(a_directory_in_use_stays_and_is_measured_anew),
         cmocka_unit_test(a_killed_collection_is_finished_or_forgotten),
         cmocka_unit_test(a_directory_whose_collection_is_decided_is_made_anew_by_who_wants_it),
