@@ -61,17 +61,20 @@ typedef struct GocacheHarvest {
 } GocacheHarvest;
 
 /* Where indexes of source files go, and which. */
+enum { GOCACHE_INDEXES_MAX = 2 };
 typedef struct GocacheIndexes {
-    Gocache *cache;
-    /* whether what is under this name is right for whoever will have the space */
-    bool (*right)(void *arg, const Digest *action, Str index);
+    Gocache *caches;
+    size_t n;
+    /* in which of them what is under this name is right for whoever will have the space; -1: in
+     * none */
+    int (*place)(void *arg, const Digest *action, Str index);
     void *arg;
 } GocacheIndexes;
 
 /*
  * gocache_harvest - take what is good of a GOCACHE that a command left, as one generation more.
  *
- *   x      for indexes, which are one generation more of another space; NULL: none are taken
+ *   x      for indexes, which are generations of other spaces; NULL: none are taken
  *   dirfd  the GOCACHE; what is taken is moved out of it; nobody else has it open
  *   what   whose it is, for listings
  *
@@ -79,5 +82,18 @@ typedef struct GocacheIndexes {
  */
 NODISCARD bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd,
                                const char *what, GocacheHarvest *ret, Err *e);
+
+/* An output of an action. */
+typedef struct GocacheNew {
+    Digest action;
+    Str output;
+} GocacheNew;
+
+/*
+ * gocache_add - one generation more, of what the caller knows to be right. Nothing is no
+ * generation. Fails with ERR_STORE.
+ */
+NODISCARD bool gocache_add(Gocache *c, Arena *a, const GocacheNew *v, size_t n, const char *what,
+                           Err *e);
 
 #endif

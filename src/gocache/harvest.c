@@ -3,15 +3,12 @@
  * have written.
  */
 #include <errno.h>
-#include <sys/random.h>
 
 #include "base/fs.h"
 #include "base/map.h"
-#include "go/go.h"
-#include "gocache/gocache.h"
+#include "gocache/inside.h"
 
-/* More are made one: a name that is in none is looked for in all. */
-enum { GENERATIONS_MAX = 8, FILES_MAX = 2000000, INDEX_MAX = 256 << 20 };
+enum { FILES_MAX = 2000000, INDEX_MAX = 256 << 20 };
 
 /* A file that is good. */
 typedef struct Good {
@@ -31,8 +28,9 @@ typedef struct Harvest {
     Arena *a;
     int from;
     Map outputs; /* names of good outputs -> size + 1 */
-    Map indexes; /* names of outputs that are indexes -> whether it was taken */
-    Batch packages, sources;
+    Map indexes; /* names of outputs that are indexes -> 1 + where it was taken to, or 0 */
+    Batch packages, sources[GOCACHE_INDEXES_MAX];
+    size_t ntaken;
     size_t refused;
 } Harvest;
 
@@ -46,9 +44,10 @@ static int open_file(const Harvest *h, const char *path, struct stat *st)
     return fd_take(&fd);
 }
 
-static void take(const Harvest *h, Batch *b, const char *path, uint64_t size)
+static void take(Harvest *h, Batch *b, const char *path, uint64_t size)
 {
     Good *g = ARENA_PUSH(h->a, b->good, b->ngood, b->cap);
+    h->ntaken++;
     (void)snprintf(g->path, sizeof g->path, "%s", path);
     g->size = size;
 }
@@ -71,7 +70,7 @@ static bool judge_output(Harvest *h, const char *path, const Digest *name, Err *
     }
     digest_hex(name, hex);
     if (o.index) {
-        (void)map_put(&h->indexes, arena_strdup(h->a, hex), false);
+        (void)map_put(&h->indexes, arena_strdup(h->a, hex), 0);
         return true;
     }
     (void)map_put(&h->outputs, arena_strdup(h->a, hex), o.size + 1);
@@ -99,9 +98,9 @@ static bool has_output(const Harvest *h, const GoCacheEntry *x)
     return false;
 }
 
-/* An index and its entry, if it is right. */
+/* An index and its entry, where it is right. One output goes to one place. */
 static void judge_index(Harvest *h, const char *path, const GoCacheEntry *x, const char *hex,
-                        bool taken)
+                        uint64_t taken)
 {
     scoped(buf) Buf text = BUF_INIT;
     char output[GO_CACHE_PATH_SIZE];
@@ -109,13 +108,15 @@ static void judge_index(Harvest *h, const char *path, const GoCacheEntry *x, con
     Err ignored = ERR_INIT;
     go_cache_path(GO_CACHE_OUTPUT, &x->output, output);
     scoped(fd) int fd = open_file(h, output, &st);
-    if (!h->x || fd < 0 || !fs_read_all(fd, INDEX_MAX, &text, &ignored) || text.len != x->size ||
-        !h->x->right(h->x->arg, &x->action, (Str){buf_str(&text), text.len}))
+    if (!h->x || fd < 0 || !fs_read_all(fd, INDEX_MAX, &text, &ignored) || text.len != x->size)
+        return;
+    int place = h->x->place(h->x->arg, &x->action, (Str){buf_str(&text), text.len});
+    if (place < 0 || (taken && taken != (uint64_t)place + 1))
         return;
     if (!taken)
-        take(h, &h->sources, output, text.len);
-    (void)map_put(&h->indexes, arena_strdup(h->a, hex), true);
-    take(h, &h->sources, path, GO_CACHE_ENTRY_SIZE);
+        take(h, &h->sources[place], output, text.len);
+    (void)map_put(&h->indexes, arena_strdup(h->a, hex), (uint64_t)place + 1);
+    take(h, &h->sources[place], path, GO_CACHE_ENTRY_SIZE);
 }
 
 static void judge_action(Harvest *h, const char *path, const Digest *name)
@@ -149,7 +150,7 @@ static bool look_into(Harvest *h, const char *dir, GoCacheName kind, Err *e)
         return true;
     if (!fs_list(&a, fd, &names, e))
         return false;
-    for (size_t i = 0; i < names.n && h->packages.ngood + h->sources.ngood < FILES_MAX; i++) {
+    for (size_t i = 0; i < names.n && h->ntaken < FILES_MAX; i++) {
         Digest id;
         const char *path = arena_printf(&a, "%s/%s", dir, names.v[i]);
         if (go_cache_name(path, &id) != kind)
@@ -188,100 +189,28 @@ static bool copy_file(const Harvest *h, const char *path, int to, Err *e)
     return fs_copy_data(in, out, &size, e);
 }
 
-/*
- * A file with another name is somebody's else, too, and is copied. A time to come means that go
- * need not write down that it used it: it does so when the time is an hour old, and each file would
- * be copied up for it.
- */
+/* A file with another name is somebody's else, too, and is copied. */
 static bool move_file(const Harvest *h, const char *path, int to, Err *e)
 {
-    static const struct timespec LATER[] = {{4102444800, 0}, {4102444800, 0}}; /* 2100-01-01 */
     struct stat st;
     if (fstatat(h->from, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, ERR_STORE, "stat '%s'", path);
     if (st.st_nlink != 1 ? !copy_file(h, path, to, e) : renameat(h->from, path, to, path) < 0)
         return e->kind ? false : err_errno(e, ERR_STORE, "move '%s'", path);
-    (void)fchownat(to, path, 0, 0, AT_SYMLINK_NOFOLLOW); /* best effort: everybody may read it */
-    return (fchmodat(to, path, 0666, 0) == 0 && utimensat(to, path, LATER, 0) == 0) ||
-           err_errno(e, ERR_STORE, "change '%s'", path);
-}
-
-/* Everybody may write into it: whose command is given it is not known. */
-static bool make_dir_of(int to, const char *path, Err *e)
-{
-    char dir[3] = {path[0], path[1], 0};
-    if (mkdirat(to, dir, 0777) < 0)
-        return errno == EEXIST || err_errno(e, ERR_STORE, "create '%s'", dir);
-    return fchmodat(to, dir, 0777, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", dir);
-}
-
-/* All that an older generation has, under a second name. */
-static bool link_generation(const Gocache *c, const char *id, int to, Err *e)
-{
-    scoped(arena) Arena a = {0};
-    int store = store_dirfd(c->store);
-    for (unsigned i = 0; i < 256; i++) {
-        StrList names;
-        const char *dir = arena_printf(&a, "%s/tree/%s/%02x", id, c->path, i);
-        scoped(fd) int from = openat(store, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (from < 0)
-            continue;
-        if (!fs_list(&a, from, &names, e))
-            return false;
-        for (size_t k = 0; k < names.n; k++) {
-            const char *path = arena_printf(&a, "%02x/%s", i, names.v[k]);
-            if (!make_dir_of(to, path, e))
-                return false;
-            if (linkat(from, names.v[k], to, path, 0) < 0 && errno != EEXIST)
-                return err_errno(e, ERR_STORE, "link '%s/%s'", dir, names.v[k]);
-        }
-    }
-    return true;
-}
-
-static bool fill(const Harvest *h, const Batch *b, const char *tmp, Err *e)
-{
-    int raw = -1, store = store_dirfd(b->c->store);
-    const char *tree = arena_printf(h->a, "%s/tree/%s", tmp, b->c->path);
-    scoped(buf) Buf replaces = BUF_INIT;
-    if (!fs_mkdirs(store, tree, e) || !fs_open_dir(store, tree, &raw, e))
-        return false;
-    scoped(fd) int to = raw;
-    for (size_t i = 0; i < b->ngood; i++)
-        if (!make_dir_of(to, b->good[i].path, e) || !move_file(h, b->good[i].path, to, e))
-            return false;
-    for (size_t i = 0; b->c->ids.n >= GENERATIONS_MAX && i < b->c->ids.n; i++) {
-        if (!link_generation(b->c, b->c->ids.v[i], to, e))
-            return false;
-        buf_printf(&replaces, "%s\n", b->c->ids.v[i]);
-    }
-    return fs_write_file(store, arena_printf(h->a, "%s/replaces", tmp), buf_str(&replaces),
-                         replaces.len, e);
+    return generation_own(to, path, e);
 }
 
 static bool publish(const Harvest *h, const Batch *b, const char *what, Err *e)
 {
-    char tmp[STORE_TMP_MAX];
-    uint64_t random;
+    Generation g;
     if (!b->ngood)
         return true;
-    Store *s = b->c->store;
-    int store = store_dirfd(s);
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
-        return err_errno(e, ERR_ENV, "getrandom");
-    const char *id =
-        arena_printf(h->a, "gocache/%s.%016llx", b->c->space, (unsigned long long)random);
-    if (!store_tmp(s, "gocache", tmp, e))
+    if (!generation_begin(b->c, h->a, &g, e))
         return false;
-    bool ok = fill(h, b, tmp, e);
-    if (ok && mkdirat(store, "gocache", 0700) < 0 && errno != EEXIST)
-        ok = err_errno(e, ERR_STORE, "create '%s/gocache'", store_path(s));
-    ok = ok && store_use_made(s, id, what, true, e);
-    if (ok && renameat(store, tmp, store, id) < 0)
-        ok = err_errno(e, ERR_STORE, "make '%s/%s'", store_path(s), id);
-    if (!ok)
-        store_discard(s, tmp);
-    return ok;
+    bool ok = true;
+    for (size_t i = 0; ok && i < b->ngood; i++)
+        ok = generation_dir(g.fd, b->good[i].path, e) && move_file(h, b->good[i].path, g.fd, e);
+    return generation_end(&g, h->a, ok, what, e);
 }
 
 static void count(const Batch *b, GocacheHarvest *ret)
@@ -294,15 +223,19 @@ static void count(const Batch *b, GocacheHarvest *ret)
 bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd, const char *what,
                      GocacheHarvest *ret, Err *e)
 {
-    Harvest h = {.x = x, .a = a, .from = dirfd, .packages.c = c, .sources.c = x ? x->cache : NULL};
-    bool ok =
-        judge_all(&h, e) && publish(&h, &h.packages, what, e) && publish(&h, &h.sources, what, e);
+    Harvest h = {.x = x, .a = a, .from = dirfd, .packages.c = c};
+    for (size_t i = 0; x && i < x->n; i++)
+        h.sources[i].c = &x->caches[i];
+    bool ok = judge_all(&h, e) && publish(&h, &h.packages, what, e);
+    for (size_t i = 0; ok && i < NELEM(h.sources); i++)
+        ok = publish(&h, &h.sources[i], what, e);
     map_done(&h.outputs);
     map_done(&h.indexes);
     if (!ok)
         return false;
     *ret = (GocacheHarvest){.refused = h.refused};
     count(&h.packages, ret);
-    count(&h.sources, ret);
+    for (size_t i = 0; i < NELEM(h.sources); i++)
+        count(&h.sources[i], ret);
     return true;
 }

@@ -12,6 +12,7 @@
  * not kept. Nothing that a step leaves depends on whether any of this was there.
  *
  *   gomod/<hex>/{zip,about}   a module, named by its h1; `tree` once it was unpacked
+ *   gomod/<hex>/notes/        what follows from it, for whoever put it there
  *   gomod/texts/mod/<hex>     go.mod files, named by their h1
  *   gomod/texts/info/<hex>/   what a proxy says of versions, which nothing proves: kept by proxy
  *   gomod/sumdb/<hex>/        a checksum database: its newest tree, tiles, records
@@ -139,5 +140,14 @@ const char *gomod_sum(Gomod *g, Arena *a, const GoModule *m);
  */
 NODISCARD bool gomod_tree(Gomod *g, Arena *a, const GoModule *m, const char *h1, const char **ret,
                           Err *e);
+
+/*
+ * gomod_note_put - keep what follows from a module's files as long as the module; at best.
+ * gomod_note_get - the bytes again, whole; false: there are none.
+ *
+ *   name  a file's
+ */
+void gomod_note_put(Gomod *g, const char *h1, const char *name, Str bytes);
+bool gomod_note_get(Gomod *g, const char *h1, const char *name, Buf *ret);
 
 #endif

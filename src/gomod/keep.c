@@ -97,6 +97,48 @@ bool gomod_find(Gomod *g, Arena *a, const char *h1, const char **ret_path, Gomod
     return true;
 }
 
+/* ---- notes ---- */
+
+enum { NOTE_MAX = 256 << 20 };
+
+static const char *note_path(Arena *a, const char *h1, const char *name)
+{
+    char dir[KEEP_PATH];
+    keep_dir(h1, dir);
+    return arena_printf(a, "%s/notes/%s", dir, name);
+}
+
+/* Their digest stands before the bytes: nobody waits until they are on the disk. */
+void gomod_note_put(Gomod *g, const char *h1, const char *name, Str bytes)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    Digest d;
+    if (!keep_has_zip(g, h1)) /* a directory without would be in a zip's way */
+        return;
+    digest_of(bytes.ptr, bytes.len, &d);
+    buf_add(&b, d.b, sizeof d.b);
+    buf_add(&b, bytes.ptr, bytes.len);
+    (void)keep_write(g, note_path(&a, h1, name), (Str){b.ptr, b.len});
+}
+
+bool gomod_note_get(Gomod *g, const char *h1, const char *name, Buf *ret)
+{
+    scoped(arena) Arena a = {0};
+    scoped(buf) Buf b = BUF_INIT;
+    Err ignored = ERR_INIT;
+    Digest d;
+    if (!keep_has_zip(g, h1) ||
+        !fs_read_file(store_dirfd(g->store), note_path(&a, h1, name), NOTE_MAX, &b, &ignored) ||
+        b.len < sizeof d.b)
+        return false;
+    digest_of(b.ptr + sizeof d.b, b.len - sizeof d.b, &d);
+    if (memcmp(d.b, b.ptr, sizeof d.b) != 0)
+        return false;
+    buf_add(ret, b.ptr + sizeof d.b, b.len - sizeof d.b);
+    return true;
+}
+
 /* ---- texts ---- */
 
 static bool use_texts(Gomod *g, bool made)

@@ -55,8 +55,7 @@ static void find_roots(Roots *r, int dirfd, const char *path, unsigned depth)
     }
 }
 
-/* `path`, relative to the root, where one layer alone has it; -1: none has, or several. */
-static int open_only(const View *below, const char *path)
+int go_open_only(const View *below, const char *path)
 {
     int found = -1;
     for (size_t i = 0; i < below->n; i++) {
@@ -86,18 +85,22 @@ static const char *modules_of(const GoRoot *r)
     return dir && *dir == '/' && dir[1] ? dir + 1 : NULL;
 }
 
-bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Digest *space,
-                   const char *path, Gocache *ret, bool *ret_ok, Err *e)
+const char *go_version_in(Arena *a, const View *v, const GoRoot *r)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    Err ignored = ERR_INIT;
+    scoped(fd) int goroot = go_open_only(v, r->goroot + 1);
+    if (goroot < 0 || !fs_read_file(goroot, "VERSION", VERSION_MAX, &text, &ignored))
+        return NULL;
+    return arena_strndup(a, buf_str(&text), strcspn(buf_str(&text), "\r\n"));
+}
+
+/* All of GOROOT is in the space's name already; which layers have modules is not. */
+static bool name_modules(StepWork *w, const Stack *below, const StepGo *g, Digest *ret, Err *e)
 {
     scoped(key) KeyBuilder k;
-    Digest d;
-    const char *modules = modules_of(r);
-    *ret_ok = modules && !go_mounted(&w->step->u.run, r->goroot) &&
-              !go_mounted(&w->step->u.run, r->settings.gomodcache);
-    if (!*ret_ok)
-        return true;
-    key_begin(&k, "goindex 1");
-    key_digest(&k, "space", space);
+    key_begin(&k, "goindex modules 1");
+    key_digest(&k, "space", &g->space);
     for (size_t i = 0; i < below->n; i++) {
         char at[STORE_TMP_MAX];
         int raw = -1;
@@ -105,11 +108,31 @@ bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Diges
             return false;
         scoped(fd) int fd = raw;
         store_snapshot_path(below->ids[i], at);
-        if (has_path(fd, modules))
+        if (has_path(fd, modules_of(&g->root)))
             key_text(&k, "layer", at);
     }
-    key_end(&k, &d);
-    return gocache_open(w->env->store, &w->arena, &d, path, ret, e);
+    key_end(&k, ret);
+    return true;
+}
+
+bool go_index_open(StepWork *w, const Stack *below, const View *v, const char *path, StepGo *g,
+                   Err *e)
+{
+    scoped(key) KeyBuilder k;
+    Digest goroot, modules;
+    Gocache *x = g->indexes;
+    Store *s = w->env->store;
+    g->indexed = modules_of(&g->root) && !go_mounted(&w->step->u.run, g->root.goroot) &&
+                 !go_mounted(&w->step->u.run, g->root.settings.gomodcache);
+    if (!g->indexed)
+        return true;
+    key_begin(&k, "goindex goroot 1");
+    key_digest(&k, "space", &g->space);
+    key_end(&k, &goroot);
+    return name_modules(w, below, g, &modules, e) &&
+           gocache_open(s, &w->arena, &goroot, path, &x[GO_INDEX_GOROOT], e) &&
+           gocache_open(s, &w->arena, &modules, path, &x[GO_INDEX_MODULES], e) &&
+           (x[GO_INDEX_MODULES].ids.n || go_kept_give(w, below, v, g, e));
 }
 
 /* ---- after it ---- */
@@ -131,31 +154,23 @@ bool go_index_stale(StepWork *w, const View *below, const GoRoot *r, int upper)
 }
 
 typedef struct GoIndexJudge {
-    Arena *a;
+    StepWork *w;
+    const Stack *stack;
     const View *below;
-    const GoRoot *root;
+    const StepGo *go;
     int upper;
     bool looked;
     const char *version; /* of Go; NULL: not known */
     Map modules;         /* hex of the action of its index -> number in `roots` */
-    Roots roots;
+    Roots roots;         /* relative to the module cache */
+    Map known;           /* path of a module -> number in `parts` */
+    GoKnown *parts;
 } GoIndexJudge;
-
-/* The first line of GOROOT/VERSION, which the go command has in itself, too. */
-static void find_version(GoIndexJudge *j)
-{
-    scoped(buf) Buf text = BUF_INIT;
-    Err ignored = ERR_INIT;
-    scoped(fd) int goroot = open_only(j->below, j->root->goroot + 1);
-    if (goroot < 0 || !fs_read_file(goroot, "VERSION", VERSION_MAX, &text, &ignored))
-        return;
-    j->version = arena_strndup(j->a, buf_str(&text), strcspn(buf_str(&text), "\r\n"));
-}
 
 static void find_modules(GoIndexJudge *j)
 {
-    Arena *a = j->a;
-    const char *modules = modules_of(j->root);
+    Arena *a = &j->w->arena;
+    const char *modules = modules_of(&j->go->root);
     j->roots.a = a;
     for (size_t i = 0; i < j->below->n; i++) {
         scoped(fd) int dir =
@@ -172,22 +187,40 @@ static void find_modules(GoIndexJudge *j)
     }
 }
 
+static void find_known(GoIndexJudge *j)
+{
+    Err ignored = ERR_INIT;
+    size_t n;
+    if (!j->w->env->gomod || !go_known_parts(j->w, j->stack, &j->parts, &n, &ignored))
+        return; /* then nothing is kept of them */
+    for (size_t i = 0; i < n; i++)
+        (void)map_put(&j->known, j->parts[i].path, i);
+}
+
 static void look(GoIndexJudge *j)
 {
     if (j->looked)
         return;
     j->looked = true;
-    find_version(j);
+    j->version = go_version_in(&j->w->arena, j->below, &j->go->root);
     if (j->version)
         find_modules(j);
+    if (j->version)
+        find_known(j);
 }
 
-static bool module_right(const GoIndexJudge *j, const GoIndex *x, size_t i)
+static bool module_right(const GoIndexJudge *j, const GoIndex *x, const Digest *action, Str index,
+                         size_t i)
 {
     scoped(arena) Arena a = {0};
-    const char *path = arena_printf(&a, "%s/%s", modules_of(j->root), j->roots.v.v[i]);
-    scoped(fd) int dir = has_path(j->upper, path) ? -1 : open_only(j->below, path);
-    return dir >= 0 && go_index_of_module(x, dir);
+    uint64_t known;
+    const char *path = arena_printf(&a, "%s/%s", modules_of(&j->go->root), j->roots.v.v[i]);
+    scoped(fd) int dir = has_path(j->upper, path) ? -1 : go_open_only(j->below, path);
+    if (dir < 0 || !go_index_of_module(x, dir))
+        return false;
+    if (map_get(&j->known, path, &known))
+        go_kept_take(j->w, j->go, j->parts[known].h1, action, index);
+    return true;
 }
 
 /* All that is no directory, as go looks at it. */
@@ -219,19 +252,19 @@ static bool package_right(const GoIndexJudge *j, const GoIndexPackage *p, const 
     GoIndexStat *files;
     size_t n;
     Digest id;
-    const char *root = arena_printf(&a, "%s/src", j->root->goroot);
+    const char *root = arena_printf(&a, "%s/src", j->go->root.goroot);
     const char *path =
         path_clean(&a, arena_printf(&a, "%s/%.*s", root, (int)p->dir.len, p->dir.ptr));
     if (p->odd || !str_starts(path, root))
         return false;
-    scoped(fd) int dir = open_only(j->below, path + 1);
+    scoped(fd) int dir = go_open_only(j->below, path + 1);
     if (dir < 0 || !list_package(&a, dir, &files, &n))
         return false;
     go_index_package_id(j->version, root, path, files, n, &id);
     return digest_eq(&id, action);
 }
 
-static bool index_right(void *arg, const Digest *action, Str index)
+static int place_of(void *arg, const Digest *action, Str index)
 {
     scoped(arena) Arena a = {0};
     GoIndexJudge *j = arg;
@@ -241,18 +274,19 @@ static bool index_right(void *arg, const Digest *action, Str index)
     look(j);
     digest_hex(action, hex);
     if (!j->version || !go_index_parse(&a, index, &x))
-        return false;
-    return map_get(&j->modules, hex, &i)
-               ? module_right(j, &x, i)
-               : x.npackage == 1 && package_right(j, &x.packages[0], action);
+        return -1;
+    if (map_get(&j->modules, hex, &i))
+        return module_right(j, &x, action, index, i) ? GO_INDEX_MODULES : -1;
+    return x.npackage == 1 && package_right(j, &x.packages[0], action) ? GO_INDEX_GOROOT : -1;
 }
 
-bool go_index_harvest(StepWork *w, const View *below, StepGo *g, int upper, int dirfd,
-                      const char *what, GocacheHarvest *ret, Err *e)
+bool go_index_harvest(StepWork *w, const Stack *below, const View *v, StepGo *g, int upper,
+                      int dirfd, const char *what, GocacheHarvest *ret, Err *e)
 {
-    GoIndexJudge j = {.a = &w->arena, .below = below, .root = &g->root, .upper = upper};
-    GocacheIndexes x = {&g->indexes, index_right, &j};
+    GoIndexJudge j = {.w = w, .stack = below, .below = v, .go = g, .upper = upper};
+    GocacheIndexes x = {g->indexes, GO_INDEX_KINDS, place_of, &j};
     bool ok = gocache_harvest(&g->cache, g->indexed ? &x : NULL, &w->arena, dirfd, what, ret, e);
     map_done(&j.modules);
+    map_done(&j.known);
     return ok;
 }

@@ -60,8 +60,28 @@ bool go_c_file(const char *name);
 /* Modules that lie under the root of a `go mod download`. */
 typedef struct GoParts GoParts;
 
+/*
+ * stepgo_note_parts - write down which modules a `go mod download` left in a layer.
+ *
+ *   p  NULL: none
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool stepgo_note_parts(StepWork *w, const GoParts *p, SnapshotId id, Err *e);
+/* A module whose files in a layer are those of its zip. */
+typedef struct GoKnown {
+    const char *path; /* relative to the root */
+    const char *h1;   /* of the zip */
+} GoKnown;
+/* go_known_parts - all that were written down of these layers. Fails with ERR_STORE. */
+NODISCARD bool go_known_parts(StepWork *w, const Stack *below, GoKnown **ret, size_t *ret_n,
+                              Err *e);
+
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
+
+/* Indexes of packages of GOROOT, and of modules. */
+enum { GO_INDEX_GOROOT, GO_INDEX_MODULES, GO_INDEX_KINDS };
 
 /* One run of a command that is given something for Go. */
 typedef struct StepGo {
@@ -73,11 +93,12 @@ typedef struct StepGo {
     size_t nmount;
     const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
     bool shared;        /* `cache` is open, and the command has what is in it */
+    Digest space;       /* of `cache` */
     Gocache cache;
-    bool indexed;    /* `indexes` is open, too */
-    Gocache indexes; /* of source files; without any where it is not */
-    GoParts *parts;  /* NULL: none */
-    StrList lowers;  /* directories that lie under its root */
+    bool indexed;                    /* `indexes` are open, too */
+    Gocache indexes[GO_INDEX_KINDS]; /* of source files; without any where they are not */
+    GoParts *parts;                  /* NULL: none */
+    StrList lowers;                  /* directories that lie under its root */
 } StepGo;
 
 /*
@@ -107,22 +128,37 @@ NODISCARD bool stepgo_end(StepGo *g, Err *e);
 NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, bool *ret, Err *e);
 
 /*
- * go_index_open - the indexes of source files that belong to a space and to the layers that have
- * modules.
+ * go_index_open - the indexes of source files that belong to a space: of packages of GOROOT, and of
+ * modules in these layers. There are none where the command sees other files than those of layers.
  *
- *   path    of GOCACHE, relative to the root
- *   ret_ok  false: the command sees other files than those of layers, and there are none
+ *   v     the layers, opened
+ *   path  of GOCACHE, relative to the root
  *
  * Fails with ERR_STORE.
  */
-NODISCARD bool go_index_open(StepWork *w, const Stack *below, const GoRoot *r, const Digest *space,
-                             const char *path, Gocache *ret, bool *ret_ok, Err *e);
+NODISCARD bool go_index_open(StepWork *w, const Stack *below, const View *v, const char *path,
+                             StepGo *g, Err *e);
 /* go_index_stale - whether a command changed modules of a layer, whose indexes it may have been
  * given. `upper` is what it wrote. */
 bool go_index_stale(StepWork *w, const View *below, const GoRoot *r, int upper);
 /* go_index_harvest - gocache_harvest(), with indexes of what is in layers. */
-NODISCARD bool go_index_harvest(StepWork *w, const View *below, StepGo *g, int upper, int dirfd,
-                                const char *what, GocacheHarvest *ret, Err *e);
+NODISCARD bool go_index_harvest(StepWork *w, const Stack *below, const View *v, StepGo *g,
+                                int upper, int dirfd, const char *what, GocacheHarvest *ret,
+                                Err *e);
+/* go_version_in - the first line of GOROOT/VERSION in layers, which the go command has in itself,
+ * too; NULL: it is not known. */
+const char *go_version_in(Arena *a, const View *v, const GoRoot *r);
+/* go_open_only - `path`, relative to the root, where one layer alone has it; -1: none has, or
+ * several. */
+int go_open_only(const View *v, const char *path);
+
+/*
+ * go_kept_give - put the indexes that were kept of modules in these layers into the step's own
+ * space. Fails with ERR_STORE.
+ */
+NODISCARD bool go_kept_give(StepWork *w, const Stack *below, const View *v, StepGo *g, Err *e);
+/* go_kept_take - keep the index of a module that is known by `h1`; it is right. */
+void go_kept_take(StepWork *w, const StepGo *g, const char *h1, const Digest *action, Str index);
 
 /*
  * stepgo_collect - take what the command compiled, and take its GOCACHE away where nobody sees it.

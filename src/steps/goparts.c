@@ -17,6 +17,8 @@ static const struct timespec AT[] = {{946684800, 0}, {946684800, 0}};
 typedef struct Part {
     const char *tree; /* "github.com/!burnt!sushi/toml@v1.3.2", relative to the module cache */
     const char *base; /* "cache/download/github.com/!burnt!sushi/toml/@v/v1.3.2" */
+    const char *h1;   /* of its zip */
+    bool taken;       /* it is in the layer */
 } Part;
 
 struct GoParts {
@@ -97,8 +99,9 @@ static bool add_part(StepWork *w, GoParts *p, int farm, const GoModule *m, const
         !go_path_escape(a, m->path, &path, &ignored) ||
         !go_version_escape(a, m->version, &version, &ignored))
         return true; /* go has it from a proxy */
-    Part part = {arena_printf(a, "%s@%s", path, version),
-                 arena_printf(a, "cache/download/%s/@v/%s", path, version)};
+    Part part = {.tree = arena_printf(a, "%s@%s", path, version),
+                 .base = arena_printf(a, "cache/download/%s/@v/%s", path, version),
+                 .h1 = h1};
     struct stat st;
     if (fstatat(farm, part.tree, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return true; /* two go.mod files want it */
@@ -186,12 +189,12 @@ static bool move(int from, int to, const char *path, Err *e)
     return renameat(from, path, to, path) == 0 || err_errno(e, ERR_STORE, "move '%s'", path);
 }
 
-static bool take_parts(int farm, int cache, const GoParts *p, Err *e)
+static bool take_parts(int farm, int cache, GoParts *p, Err *e)
 {
     for (size_t i = 0; i < p->n; i++) {
         scoped(arena) Arena a = {0};
         struct stat st;
-        const Part *part = &p->v[i];
+        Part *part = &p->v[i];
         if (fstatat(cache, arena_printf(&a, "%s.info", part->base), &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (!move(farm, cache, part->tree, e))
@@ -199,6 +202,7 @@ static bool take_parts(int farm, int cache, const GoParts *p, Err *e)
         for (size_t k = 0; k < NELEM(ENDINGS); k++)
             if (!move(farm, cache, arena_printf(&a, "%s%s", part->base, ENDINGS[k]), e))
                 return false;
+        part->taken = true;
     }
     return true;
 }
@@ -238,7 +242,7 @@ static bool set_all_times(int top, int cache, const GoParts *p, Err *e)
 bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool *ret_stale, Err *e)
 {
     int store = store_dirfd(w->env->store);
-    const GoParts *p = g->parts;
+    GoParts *p = g->parts;
     *ret_stale = false;
     if (!p)
         return true;
@@ -255,4 +259,51 @@ bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool *ret_stal
         return false;
     scoped(fd) int from = farm;
     return take_parts(from, cache, p, e) && set_all_times(top, cache, p, e);
+}
+
+/* ---- which modules are in a layer ---- */
+
+static void memo_key(SnapshotId id, Digest *ret)
+{
+    scoped(key) KeyBuilder k;
+    char path[STORE_TMP_MAX];
+    store_snapshot_path(id, path);
+    key_begin(&k, "goparts 1");
+    key_text(&k, "layer", path);
+    key_end(&k, ret);
+}
+
+bool stepgo_note_parts(StepWork *w, const GoParts *p, SnapshotId id, Err *e)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    Digest key;
+    for (size_t i = 0; p && i < p->n; i++)
+        if (p->v[i].taken)
+            buf_printf(&b, "%s %s/%s\n", p->v[i].h1, p->cache, p->v[i].tree);
+    if (!b.len || !id)
+        return true;
+    memo_key(id, &key);
+    return store_memo_put(w->env->store, &key, b.ptr, b.len, e);
+}
+
+bool go_known_parts(StepWork *w, const Stack *below, GoKnown **ret, size_t *ret_n, Err *e)
+{
+    size_t cap = 0;
+    *ret = NULL;
+    *ret_n = 0;
+    for (size_t i = 0; i < below->n; i++) {
+        scoped(buf) Buf b = BUF_INIT;
+        Digest key;
+        bool found;
+        memo_key(below->ids[i], &key);
+        if (!store_memo_get(w->env->store, &key, &b, &found, e))
+            return false;
+        for (const char *p = buf_str(&b); *p; p += strcspn(p, "\n") + 1) {
+            size_t n = strcspn(p, " ");
+            *ARENA_PUSH(&w->arena, *ret, *ret_n, cap) =
+                (GoKnown){.h1 = arena_strndup(&w->arena, p, n),
+                          .path = arena_strndup(&w->arena, p + n + 1, strcspn(p + n + 1, "\n"))};
+        }
+    }
+    return true;
 }

@@ -44,14 +44,16 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         return false;
     if (!ok)
         return true;
+    g->space = space;
     if (!gocache_open(w->env->store, a, &space, path + 1, &g->cache, e) ||
-        !go_index_open(w, below, &g->root, &space, path + 1, &g->indexes, &g->indexed, e) ||
+        !go_index_open(w, below, v, path + 1, g, e) ||
         !gocache_bottom(w->env->store, a, path + 1, dir, e))
         return false;
     strlist_add(a, &g->lowers, dir);
     if (!w->env->go_fresh) {
         gocache_lowers(&g->cache, a, &g->lowers);
-        gocache_lowers(&g->indexes, a, &g->lowers);
+        for (size_t i = 0; i < GO_INDEX_KINDS; i++)
+            gocache_lowers(&g->indexes[i], a, &g->lowers);
     }
     g->shared = true;
     return true;
@@ -102,7 +104,7 @@ bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const cha
            clear_parents(&sv.view, fd, &w->arena, parent, e);
 }
 
-static bool harvest(StepWork *w, const View *below, StepGo *g, int upper, Err *e)
+static bool harvest(StepWork *w, const Stack *below, const View *v, StepGo *g, int upper, Err *e)
 {
     GocacheHarvest h;
     scoped(fd) int fd =
@@ -110,7 +112,7 @@ static bool harvest(StepWork *w, const View *below, StepGo *g, int upper, Err *e
     if (fd < 0)
         return true; /* it compiled nothing */
     const char *what = arena_printf(&w->arena, "packages compiled in %s", w->env->go_scope);
-    if (!go_index_harvest(w, below, g, upper, fd, what, &h, e))
+    if (!go_index_harvest(w, below, v, g, upper, fd, what, &h, e))
         return false;
     if (h.refused)
         event_warning(&w->env->sink,
@@ -134,10 +136,12 @@ bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *uppe
     scoped(fd) int fd = raw;
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
+    size_t modules = g->indexes[GO_INDEX_MODULES].ids.n;
     bool changed = go_c_changed(w, &g->root, g->shadow, fd) ||
-                   (g->indexes.ids.n && go_index_stale(w, &sv.view, &g->root, fd));
-    *ret_stale = changed && !w->env->go_fresh && (g->cache.ids.n || g->indexes.ids.n);
-    bool ok = changed || w->env->go_fresh || harvest(w, &sv.view, g, fd, e);
+                   (modules && go_index_stale(w, &sv.view, &g->root, fd));
+    bool lent = g->cache.ids.n || g->indexes[GO_INDEX_GOROOT].ids.n || modules;
+    *ret_stale = changed && !w->env->go_fresh && lent;
+    bool ok = changed || w->env->go_fresh || harvest(w, below, &sv.view, g, fd, e);
     steps_span(w, "build cache", at);
     return ok;
 }

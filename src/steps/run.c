@@ -269,9 +269,10 @@ typedef struct Attempt {
     const Stack *below;
     const char *upper, *scratch;
     Log *log;
-    bool plain;        /* it gets nothing of ours */
-    const char *again; /* why it is to run once more, plain; NULL: it is not */
-    CopyRoot *root;    /* MODE_CHROOT: where it ran */
+    bool plain;           /* it gets nothing of ours */
+    const char *again;    /* why it is to run once more, plain; NULL: it is not */
+    const GoParts *parts; /* what of it was put into `upper` */
+    CopyRoot *root;       /* MODE_CHROOT: where it ran */
     SandboxEnd end;
 } Attempt;
 
@@ -295,6 +296,8 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
         t->again = "it changed what Go packages are compiled with";
     else if (other)
         t->again = "it changed modules that lighter unpacked for it";
+    else
+        t->parts = go->parts;
     return true;
 }
 
@@ -380,14 +383,14 @@ static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRo
 }
 
 /* What a command wrote becomes a snapshot. */
-static bool keep_upper(StepWork *w, const Stack *below, const char *upper, CopyRoot **root,
-                       SnapshotId *ret, Err *e)
+static bool keep_upper(StepWork *w, const Attempt *t, CopyRoot **root, SnapshotId *ret, Err *e)
 {
     uint64_t at = clock_ns();
-    if (!snapshot_tidy(w->env->store, below, upper, e) || !commit(w, upper, ret, e))
+    if (!snapshot_tidy(w->env->store, t->below, t->upper, e) || !commit(w, t->upper, ret, e) ||
+        !stepgo_note_parts(w, t->parts, *ret, e))
         return false;
     if (*root)
-        copyroot_keep(w->env->roots, *root, below, *ret);
+        copyroot_keep(w->env->roots, *root, t->below, *ret);
     *root = NULL;
     steps_span(w, "commit", at);
     return true;
@@ -425,7 +428,7 @@ static bool run_in(StepWork *w, const char *dir, SnapshotId *ret, Err *e)
     }
     if (end.oom)
         warn_oom(w, &end);
-    return keep_upper(w, &below, upper, &root, ret, e);
+    return keep_upper(w, &t, &root, ret, e);
 }
 
 /* Programs of another machine: the error says what would run them, and how to do without. */

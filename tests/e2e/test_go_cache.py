@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import threading
 
@@ -89,9 +90,9 @@ def test_what_a_failed_step_compiled_is_not_lost(go):
     assert compiled(build(go, context)) == ["example.test/main"]
 
 
-def indexes(lighter):
+def indexes(lighter, generation="*"):
     """What the store keeps of indexes of source files: they hold the paths of the files."""
-    found = [path.read_bytes() for path in (lighter.store / "gocache").glob("*/tree/root/.cache/go-build/*/*-d")]
+    found = [path.read_bytes() for path in (lighter.store / "gocache").glob(f"{generation}/tree/root/.cache/go-build/*/*-d")]
     return [text for text in found if text.startswith(b"go index v")]
 
 
@@ -100,12 +101,19 @@ DEPENDENT = DEPENDS.format(run="go build -o main .", out="/app/main")
 USES = 'package main\n\nimport "{path}"\n\nfunc main() {{ println({name}.Name) }}\n'
 
 
+def uses_strings(proxy, name):
+    """A module that the proxy has. It imports a package, and so its index has the path of its file."""
+    module = Module(f"example.test/{name}", files={
+        "a.go": f'package {name}\n\nimport "strings"\n\nvar Name = strings.ToUpper("{name}")\n'})
+    proxy.add(module)
+    return module
+
+
 def dependent(go, proxy, name):
     """A project that uses a module of its own, which imports a package; the proxy has the module."""
-    path = f"example.test/{name}"
-    module = Module(path, files={"a.go": f'package {name}\n\nimport "strings"\n\nvar Name = strings.ToUpper("{name}")\n'})
-    proxy.add(module)
-    return go.context({"go.mod": go_mod(module), "go.sum": go_sum(module), "main.go": USES.format(path=path, name=name)})
+    module = uses_strings(proxy, name)
+    return go.context({"go.mod": go_mod(module), "go.sum": go_sum(module),
+                       "main.go": USES.format(path=f"example.test/{name}", name=name)})
 
 
 def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project_are_not(go, proxy):
@@ -123,6 +131,51 @@ def test_indexes_of_modules_and_of_the_library_are_kept_and_those_of_the_project
     assert main.stat().st_size == stat.st_size
     os.utime(main, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     warm = build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    assert warm.id == build(go, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=DEPENDENT).id
+
+
+def modules_indexed(lighter):
+    """For each generation of the build cache, the modules of example.test whose index is in it."""
+    return {one.name: {word.decode() for text in indexes(lighter, one.name)
+                       for word in re.findall(rb"/go/pkg/mod/example.test/(\w+)@", text)} for one in generations(lighter)}
+
+
+def with_another(go, proxy, context, name):
+    """The project uses one module more."""
+    other = uses_strings(proxy, name)
+    text = (context / "go.mod").read_text()
+    (context / "go.mod").write_text(text + f"require example.test/{name} v1.0.0\n")
+    (context / "go.sum").write_text((context / "go.sum").read_text() + go_sum(other))
+    (context / "other.go").write_text(f'package main\n\nimport "example.test/{name}"\n\nfunc init() {{ println({name}.Name) }}\n')
+
+
+@pytest.mark.parametrize("mode", ["root", "rootless"])
+def test_with_a_dependency_more_only_its_own_index_is_made(mode, lighters, bases, proxy):
+    """The others are kept with their modules: a new layer of modules begins with them."""
+    lighter = lighters(mode, bases=[bases("golang")])
+    context = dependent(lighter, proxy, f"first{mode}")
+    build(lighter, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    before = modules_indexed(lighter)
+    with_another(lighter, proxy, context, f"second{mode}")
+    warm = build(lighter, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    made = {name: modules for name, modules in modules_indexed(lighter).items() if name not in before and modules}
+    assert sorted(made.values(), key=sorted) == [{f"first{mode}"}, {f"second{mode}"}], "one was given, one was made"
+    assert warm.id == build(lighter, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=DEPENDENT).id
+
+
+def test_an_index_that_is_damaged_is_not_given(go, proxy):
+    context = dependent(go, proxy, "hurt")
+    notes = set((go.store / "gomod").glob("*/notes/index-*"))
+    build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    for note in set((go.store / "gomod").glob("*/notes/index-*")) - notes:
+        text = bytearray(note.read_bytes())
+        text[-1] ^= 1
+        note.write_bytes(text)
+    before = modules_indexed(go)
+    with_another(go, proxy, context, "unhurt")
+    warm = build(go, context, goproxy=proxy.url, dockerfile=DEPENDENT)
+    made = [modules for name, modules in modules_indexed(go).items() if name not in before and modules]
+    assert made == [{"hurt", "unhurt"}], "both were made anew"
     assert warm.id == build(go, context, "--no-cache", "--go-cache=off", goproxy=proxy.url, dockerfile=DEPENDENT).id
 
 

@@ -1,0 +1,150 @@
+/*
+ * gocache/generation.c - a directory of files that are good, made known when it is whole.
+ */
+#include <errno.h>
+#include <sys/random.h>
+
+#include "base/fs.h"
+#include "gocache/inside.h"
+
+/* More are made one: a name that is in none is looked for in all. */
+enum { GENERATIONS_MAX = 8 };
+
+bool generation_begin(Gocache *c, Arena *a, Generation *ret, Err *e)
+{
+    Generation g = {.c = c, .fd = -1};
+    Err ignored = ERR_INIT;
+    int store = store_dirfd(c->store);
+    if (!store_tmp(c->store, "gocache", g.tmp, e))
+        return false;
+    const char *tree = arena_printf(a, "%s/tree/%s", g.tmp, c->path);
+    if (!fs_mkdirs(store, tree, e) || !fs_open_dir(store, tree, &g.fd, e)) {
+        (void)fs_remove_tree(store, g.tmp, &ignored); /* best effort: tmp/ is swept */
+        return false;
+    }
+    *ret = g;
+    return true;
+}
+
+/* Everybody may write into it: whose command is given it is not known. */
+bool generation_dir(int fd, const char *path, Err *e)
+{
+    char dir[3] = {path[0], path[1], 0};
+    if (mkdirat(fd, dir, 0777) < 0)
+        return errno == EEXIST || err_errno(e, ERR_STORE, "create '%s'", dir);
+    return fchmodat(fd, dir, 0777, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", dir);
+}
+
+/*
+ * A time to come means that go need not write down that it used it: it does so when the time is an
+ * hour old, and each file would be copied up for it.
+ */
+bool generation_own(int fd, const char *path, Err *e)
+{
+    static const struct timespec LATER[] = {{4102444800, 0}, {4102444800, 0}}; /* 2100-01-01 */
+    (void)fchownat(fd, path, 0, 0, AT_SYMLINK_NOFOLLOW); /* best effort: everybody may read it */
+    return (fchmodat(fd, path, 0666, 0) == 0 && utimensat(fd, path, LATER, 0) == 0) ||
+           err_errno(e, ERR_STORE, "change '%s'", path);
+}
+
+/* All that an older generation has, under a second name. */
+static bool link_generation(const Generation *g, const char *id, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    const Gocache *c = g->c;
+    int store = store_dirfd(c->store);
+    for (unsigned i = 0; i < 256; i++) {
+        StrList names;
+        const char *dir = arena_printf(&a, "%s/tree/%s/%02x", id, c->path, i);
+        scoped(fd) int from = openat(store, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (from < 0)
+            continue;
+        if (!fs_list(&a, from, &names, e))
+            return false;
+        for (size_t k = 0; k < names.n; k++) {
+            const char *path = arena_printf(&a, "%02x/%s", i, names.v[k]);
+            if (!generation_dir(g->fd, path, e))
+                return false;
+            if (linkat(from, names.v[k], g->fd, path, 0) < 0 && errno != EEXIST)
+                return err_errno(e, ERR_STORE, "link '%s/%s'", dir, names.v[k]);
+        }
+    }
+    return true;
+}
+
+static bool take_over(const Generation *g, Arena *a, Err *e)
+{
+    const Gocache *c = g->c;
+    scoped(buf) Buf replaces = BUF_INIT;
+    for (size_t i = 0; c->ids.n >= GENERATIONS_MAX && i < c->ids.n; i++) {
+        if (!link_generation(g, c->ids.v[i], e))
+            return false;
+        buf_printf(&replaces, "%s\n", c->ids.v[i]);
+    }
+    return fs_write_file(store_dirfd(c->store), arena_printf(a, "%s/replaces", g->tmp),
+                         buf_str(&replaces), replaces.len, e);
+}
+
+static bool publish(Generation *g, Arena *a, const char *what, Err *e)
+{
+    Store *s = g->c->store;
+    int store = store_dirfd(s);
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return err_errno(e, ERR_ENV, "getrandom");
+    const char *id = arena_printf(a, "gocache/%s.%016llx", g->c->space, (unsigned long long)random);
+    if (mkdirat(store, "gocache", 0700) < 0 && errno != EEXIST)
+        return err_errno(e, ERR_STORE, "create '%s/gocache'", store_path(s));
+    if (!store_use_made(s, id, what, true, e))
+        return false;
+    if (renameat(store, g->tmp, store, id) < 0)
+        return err_errno(e, ERR_STORE, "make '%s/%s'", store_path(s), id);
+    strlist_add(a, &g->c->ids, id);
+    return true;
+}
+
+bool generation_end(Generation *g, Arena *a, bool ok, const char *what, Err *e)
+{
+    ok = ok && take_over(g, a, e) && publish(g, a, what, e);
+    close(g->fd);
+    if (!ok)
+        store_discard(g->c->store, g->tmp);
+    return ok;
+}
+
+/* ---- what the caller vouches for ---- */
+
+static bool put(const Generation *g, const char *path, Str bytes, Err *e)
+{
+    if (!generation_dir(g->fd, path, e))
+        return false;
+    if (faccessat(g->fd, path, F_OK, 0) == 0) /* two actions, one output */
+        return true;
+    return fs_write_file(g->fd, path, bytes.ptr, bytes.len, e) && generation_own(g->fd, path, e);
+}
+
+static bool add(const Generation *g, const GocacheNew *n, Err *e)
+{
+    char path[GO_CACHE_PATH_SIZE], text[GO_CACHE_ENTRY_SIZE + 1];
+    GoCacheEntry x = {.action = n->action, .size = n->output.len};
+    digest_of(n->output.ptr, n->output.len, &x.output);
+    go_cache_path(GO_CACHE_OUTPUT, &x.output, path);
+    if (!put(g, path, n->output, e))
+        return false;
+    go_cache_entry_text(&x, text);
+    go_cache_path(GO_CACHE_ACTION, &x.action, path);
+    return put(g, path, (Str){text, GO_CACHE_ENTRY_SIZE}, e);
+}
+
+bool gocache_add(Gocache *c, Arena *a, const GocacheNew *v, size_t n, const char *what, Err *e)
+{
+    Generation g;
+    if (!n)
+        return true;
+    if (!generation_begin(c, a, &g, e))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = add(&g, &v[i], e);
+    return generation_end(&g, a, ok, what, e);
+}

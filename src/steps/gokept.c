@@ -1,0 +1,60 @@
+/*
+ * steps/gokept.c - indexes of modules that outlive the layers that they were made in.
+ *
+ * An index follows from a module's files and from where the module lies. Where a layer's module is
+ * known to be what its zip says, its index is kept beside the zip, and another layer with the same
+ * module begins with it: a dependency more costs one index and not those of all.
+ */
+#include <stdlib.h>
+
+#include "base/fs.h"
+#include "steps/golang.h"
+
+static const char *note_name(Arena *a, const StepGo *g, const Digest *action)
+{
+    scoped(key) KeyBuilder k;
+    Digest d;
+    char hex[DIGEST_HEX_SIZE];
+    key_begin(&k, "goindex kept 1");
+    key_digest(&k, "space", &g->space); /* what one project's commands wrote is for no other's */
+    key_digest(&k, "action", action);
+    key_end(&k, &d);
+    digest_hex(&d, hex);
+    return arena_printf(a, "index-%.40s", hex);
+}
+
+void go_kept_take(StepWork *w, const StepGo *g, const char *h1, const Digest *action, Str index)
+{
+    scoped(arena) Arena a = {0};
+    gomod_note_put(w->env->gomod, h1, note_name(&a, g, action), index);
+}
+
+bool go_kept_give(StepWork *w, const Stack *below, const View *v, StepGo *g, Err *e)
+{
+    Arena *a = &w->arena;
+    Gocache *c = &g->indexes[GO_INDEX_MODULES];
+    GoKnown *parts;
+    size_t n, nnew = 0;
+    const char *version = go_version_in(a, v, &g->root);
+    if (!version || !w->env->gomod || w->env->go_fresh)
+        return true;
+    if (!go_known_parts(w, below, &parts, &n, e))
+        return false;
+    GocacheNew *all = NEW_N(a, GocacheNew, n + 1);
+    Buf *texts = NEW_N(a, Buf, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        Digest action;
+        go_index_module_id(version, arena_printf(a, "/%s", parts[i].path), &action);
+        texts[nnew] = (Buf)BUF_INIT;
+        scoped(fd) int dir = go_open_only(v, parts[i].path);
+        if (dir < 0 ||
+            !gomod_note_get(w->env->gomod, parts[i].h1, note_name(a, g, &action), &texts[nnew]))
+            continue;
+        all[nnew] = (GocacheNew){action, {buf_str(&texts[nnew]), texts[nnew].len}};
+        nnew++;
+    }
+    bool ok = gocache_add(c, a, all, nnew, "indexes of Go modules", e);
+    for (size_t i = 0; i < nnew; i++)
+        buf_done(&texts[i]);
+    return ok;
+}
