@@ -163,8 +163,8 @@ typedef struct GoIndexJudge {
     const char *version; /* of Go; NULL: not known */
     Map modules;         /* hex of the action of its index -> number in `roots` */
     Roots roots;         /* relative to the module cache */
-    Map known;           /* path of a module -> number in `parts` */
-    GoKnown *parts;
+    Map known;           /* path of a module -> number in `trees` */
+    GoTrees trees;
 } GoIndexJudge;
 
 static void find_modules(GoIndexJudge *j)
@@ -190,11 +190,10 @@ static void find_modules(GoIndexJudge *j)
 static void find_known(GoIndexJudge *j)
 {
     Err ignored = ERR_INIT;
-    size_t n;
-    if (!j->w->env->gomod || !go_known_parts(j->w, j->stack, &j->parts, &n, &ignored))
+    if (!j->w->env->gomod || !go_trees_known(j->w, j->stack, &j->trees, &ignored))
         return; /* then nothing is kept of them */
-    for (size_t i = 0; i < n; i++)
-        (void)map_put(&j->known, j->parts[i].path, i);
+    for (size_t i = 0; i < j->trees.n; i++)
+        (void)map_put(&j->known, j->trees.v[i].path, i);
 }
 
 static void look(GoIndexJudge *j)
@@ -219,7 +218,7 @@ static bool module_right(const GoIndexJudge *j, const GoIndex *x, const Digest *
     if (dir < 0 || !go_index_of_module(x, dir))
         return false;
     if (map_get(&j->known, path, &known))
-        go_kept_take(j->w, j->go, j->parts[known].h1, action, index);
+        go_kept_take(j->w, j->go, j->trees.v[known].h1, action, index);
     return true;
 }
 

@@ -33,28 +33,28 @@ bool go_kept_give(StepWork *w, const Stack *below, const View *v, StepGo *g, Err
 {
     Arena *a = &w->arena;
     Gocache *c = &g->indexes[GO_INDEX_MODULES];
-    GoKnown *parts;
-    size_t n, nnew = 0;
+    GoTrees known;
+    size_t n = 0;
     const char *version = go_version_in(a, v, &g->root);
     if (!version || !w->env->gomod || w->env->go_fresh)
         return true;
-    if (!go_known_parts(w, below, &parts, &n, e))
+    if (!go_trees_known(w, below, &known, e))
         return false;
-    GocacheNew *all = NEW_N(a, GocacheNew, n + 1);
-    Buf *texts = NEW_N(a, Buf, n + 1);
-    for (size_t i = 0; i < n; i++) {
+    GocacheNew *all = NEW_N(a, GocacheNew, known.n + 1);
+    Buf *texts = NEW_N(a, Buf, known.n + 1);
+    for (size_t i = 0; i < known.n; i++) {
         Digest action;
-        go_index_module_id(version, arena_printf(a, "/%s", parts[i].path), &action);
-        texts[nnew] = (Buf)BUF_INIT;
-        scoped(fd) int dir = go_open_only(v, parts[i].path);
+        go_index_module_id(version, arena_printf(a, "/%s", known.v[i].path), &action);
+        texts[n] = (Buf)BUF_INIT;
+        scoped(fd) int dir = go_open_only(v, known.v[i].path);
         if (dir < 0 ||
-            !gomod_note_get(w->env->gomod, parts[i].h1, note_name(a, g, &action), &texts[nnew]))
+            !gomod_note_get(w->env->gomod, known.v[i].h1, note_name(a, g, &action), &texts[n]))
             continue;
-        all[nnew] = (GocacheNew){action, {buf_str(&texts[nnew]), texts[nnew].len}};
-        nnew++;
+        all[n] = (GocacheNew){action, {buf_str(&texts[n]), texts[n].len}};
+        n++;
     }
-    bool ok = gocache_add(c, a, all, nnew, "indexes of Go modules", e);
-    for (size_t i = 0; i < nnew; i++)
+    bool ok = gocache_add(c, a, all, n, "indexes of Go modules", e);
+    for (size_t i = 0; i < n; i++)
         buf_done(&texts[i]);
     return ok;
 }

@@ -60,22 +60,47 @@ bool go_c_file(const char *name);
 /* Modules that lie under the root of a `go mod download`. */
 typedef struct GoParts GoParts;
 
+/* A module whose files in a snapshot are those of its zip. */
+typedef struct GoTree {
+    const char *path; /* relative to the root */
+    const char *h1;   /* of the zip */
+    const char *from; /* where they are in the module store, relative to store_dirfd() */
+} GoTree;
+
+/* Snapshots that have nothing but such modules. */
+typedef struct GoTrees {
+    Stack stack;
+    GoTree *v; /* all that is in them; without `from` */
+    size_t n;
+} GoTrees;
+
+/* All files of a module cache that come from here have one time. */
+extern const struct timespec GO_TREES_TIME[2];
+
 /*
- * stepgo_note_parts - write down which modules a `go mod download` left in a layer.
+ * go_trees_make - have snapshots that have these modules, and maybe others.
  *
- *   p  NULL: none
+ *   cache  GOMODCACHE, relative to the root
  *
  * Fails with ERR_STORE.
  */
-NODISCARD bool stepgo_note_parts(StepWork *w, const GoParts *p, SnapshotId id, Err *e);
-/* A module whose files in a layer are those of its zip. */
-typedef struct GoKnown {
-    const char *path; /* relative to the root */
-    const char *h1;   /* of the zip */
-} GoKnown;
-/* go_known_parts - all that were written down of these layers. Fails with ERR_STORE. */
-NODISCARD bool go_known_parts(StepWork *w, const Stack *below, GoKnown **ret, size_t *ret_n,
-                              Err *e);
+NODISCARD bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n,
+                             GoTrees *ret, Err *e);
+/* go_trees_known - the modules that are known to be in these layers. Fails with ERR_STORE. */
+NODISCARD bool go_trees_known(StepWork *w, const Stack *st, GoTrees *ret, Err *e);
+/*
+ * go_trees_hide - put whiteouts for all but these into a directory that lies over them.
+ *
+ *   upper   it
+ *   wanted  paths relative to the root
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool go_trees_hide(Arena *a, const GoTrees *t, int upper, const char *cache,
+                             const StrList *wanted, Err *e);
+/* go_trees_dress - give the directories of a module cache the mode and all of it the time that it
+ * has; trees have them already. Fails with ERR_STORE. */
+NODISCARD bool go_trees_dress(int fd, Err *e);
 
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
@@ -171,14 +196,17 @@ void go_kept_take(StepWork *w, const StepGo *g, const char *h1, const Digest *ac
 NODISCARD bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *upper,
                               bool *ret_stale, Err *e);
 /*
- * stepgo_take_parts - put the modules that a `go mod download` wanted into what it wrote.
+ * stepgo_take_parts - put what belongs to the modules that a `go mod download` wanted into what it
+ * wrote, which then lies over stepgo_below().
  *
  *   ret_stale  it did something else than it was thought to do
  *
  * Fails with ERR_STORE.
  */
-NODISCARD bool stepgo_take_parts(StepWork *w, StepGo *g, const char *upper, bool *ret_stale,
-                                 Err *e);
+NODISCARD bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *upper,
+                                 bool *ret_stale, Err *e);
+/* stepgo_below - the snapshots that the step's own stands on; none with NULL. */
+const Stack *stepgo_below(const GoParts *p);
 /* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
 NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,
                             Err *e);

@@ -271,7 +271,7 @@ typedef struct Attempt {
     Log *log;
     bool plain;           /* it gets nothing of ours */
     const char *again;    /* why it is to run once more, plain; NULL: it is not */
-    const GoParts *parts; /* what of it was put into `upper` */
+    const GoParts *parts; /* what `upper` lies over */
     CopyRoot *root;       /* MODE_CHROOT: where it ran */
     SandboxEnd end;
 } Attempt;
@@ -287,7 +287,7 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
     if (t->end.cancelled || (t->end.code && !stale))
         return true;
     if (!stepgo_tells(w, go, t->upper, &tells, e) ||
-        (!tells && !stepgo_take_parts(w, go, t->upper, &other, e)))
+        (!tells && !stepgo_take_parts(w, t->below, go, t->upper, &other, e)))
         return false;
     steps_span(w, "what Go left", at);
     if (tells)
@@ -358,7 +358,7 @@ static bool run_attempts(StepWork *w, Attempt *t, Err *e)
 }
 
 /* An Upper without entries is the empty snapshot. */
-static bool commit(StepWork *w, const char *upper, SnapshotId *ret, Err *e)
+static bool commit(StepWork *w, const char *upper, const Stack *parts, SnapshotId *ret, Err *e)
 {
     StrList names;
     int raw;
@@ -371,7 +371,7 @@ static bool commit(StepWork *w, const char *upper, SnapshotId *ret, Err *e)
         *ret = 0;
         return true;
     }
-    return store_snapshot_add(w->env->store, upper, ret, e);
+    return store_snapshot_add_over(w->env->store, upper, parts->ids, parts->n, ret, e);
 }
 
 /* Keep what a failed command left, for a shell in it. */
@@ -386,8 +386,8 @@ static void keep_failed(StepWork *w, const char *dir, const Stack *below, CopyRo
 static bool keep_upper(StepWork *w, const Attempt *t, CopyRoot **root, SnapshotId *ret, Err *e)
 {
     uint64_t at = clock_ns();
-    if (!snapshot_tidy(w->env->store, t->below, t->upper, e) || !commit(w, t->upper, ret, e) ||
-        !stepgo_note_parts(w, t->parts, *ret, e))
+    if (!snapshot_tidy(w->env->store, t->below, t->upper, e) ||
+        !commit(w, t->upper, stepgo_below(t->parts), ret, e))
         return false;
     if (*root)
         copyroot_keep(w->env->roots, *root, t->below, *ret);

@@ -204,12 +204,17 @@ static bool layers_of_images(Inventory *x)
     return ok;
 }
 
-/* snapshot, part: what stands on a part that is needed needs it; those above come first. */
+/* snapshot, part: a part is needed by what stands on it; those above come first. */
 static bool part_row(Inventory *x, const Stmt *q)
 {
-    uint64_t why = needs_of(x, snapshot_name(x, db_int(q, 0)));
+    const char *part = snapshot_name(x, db_int(q, 1));
+    uint64_t i, why = needs_of(x, snapshot_name(x, db_int(q, 0)));
     if (why)
-        need(x, snapshot_name(x, db_int(q, 1)), why);
+        need(x, part, why);
+    if (map_get(&x->index, part, &i) && !*x->v[i].what) { /* no step made it alone */
+        x->v[i].type = "regular";
+        x->v[i].what = "files that several steps share";
+    }
     return true;
 }
 

@@ -482,6 +482,66 @@ def test_one_dependency_more_is_fetched_and_unpacked_alone(go, proxy):
     assert result.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
 
 
+def rewrite(context, *modules):
+    (context / "go.mod").write_text(go_mod(*modules))
+    (context / "go.sum").write_text(go_sum(*modules))
+
+
+def holders(lighter, tree):
+    """The snapshots that have a module's tree."""
+    return [path for path in (lighter.store / "snapshots").glob(f"*/go/pkg/mod/{tree}") if path.is_dir()]
+
+
+@pytest.mark.parametrize("mode", ["root", "rootless", "single"])
+def test_layers_of_one_project_share_the_trees_of_modules_and_are_those_of_plain_downloads(mode, lighters, bases, proxy):
+    """Modules come and go; a directory goes with the last that was in it, and what another has in it stays."""
+    lighter = lighters(mode, bases=[bases("golang")])
+    a, b, c, deep, new = (Module(f"example.test/{name}") for name in ("share/a", "share/b", "share/low/c", "Alone/in/here", "share/new"))
+    proxy.add(a, b, c, deep, new)
+    context = project(lighter, a, b, c, deep)
+    for modules in ([a, b, c, deep], [a, b, c, deep, new], [a, b, new], [c, new], [a, c, deep, new], [deep]):
+        rewrite(context, *modules)
+        layer = build(lighter, context, "-t", "shared:1", proxy=proxy)
+        assert layer.ran
+        plain = build(lighter, context, "--no-cache", "--go-gateway=off", "-t", "plain:1", proxy=proxy)
+        assert layer.id == plain.id, [m.path for m in modules]
+        seen = lighter.run("shared:1", "find", "/go/pkg/mod", "-type", "d").stdout
+        assert seen == lighter.run("plain:1", "find", "/go/pkg/mod", "-type", "d").stdout and f"{modules[0].path.split('/')[0]}" in seen
+    assert len(holders(lighter, "example.test/share/new@v1.0.0")) == 2 + 4, \
+        "one for all, another since more was gone than left, and one for each plain download"
+
+
+def test_a_version_with_other_files_than_before_is_not_mixed_with_what_it_was(go, proxy):
+    """Whoever moves a tag and go.sum: the trees of the older builds have the same path."""
+    first = Module("example.test/moved/a", files={"a.go": "package a\n", "old.go": "package a\n"})
+    then = Module("example.test/moved/a", files={"a.go": "package a\n\nconst Then = 1\n", "new.go": "package a\n"})
+    beside = Module("example.test/moved/b")
+    private = DOWNLOAD.replace("WORKDIR", "ENV GOPRIVATE=example.test/moved/a GONOPROXY=none\nWORKDIR")
+    context = project(go, first, beside)
+    proxy.add(first, beside)
+    build(go, context, proxy=proxy)
+    proxy.add(then)
+    rewrite(context, then, beside)
+    for text in (private, DOWNLOAD):  # go unpacks what is private itself
+        seen = build(go, context, proxy=proxy, dockerfile=text + "RUN ls /go/pkg/mod/example.test/moved/a@v1.0.0\n")
+        assert "new.go" in seen.log and "old.go" not in seen.log
+        assert seen.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy,
+                                dockerfile=text + "RUN ls /go/pkg/mod/example.test/moved/a@v1.0.0\n").id
+
+
+def test_a_project_whose_trees_were_dropped_unpacks_them_again(cold, proxy):
+    a, b = Module("example.test/dropped/a"), Module("example.test/dropped/b")
+    proxy.add(a, b)
+    context = project(cold, a)
+    build(cold, context, proxy=proxy)
+    assert cold("prune", "-a", "-f").code == 0
+    assert not holders(cold, "example.test/dropped/a@v1.0.0")
+    rewrite(context, a, b)
+    again = build(cold, context, proxy=proxy)
+    assert holders(cold, "example.test/dropped/a@v1.0.0")
+    assert again.id == build(cold, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
 def test_a_part_that_was_not_asked_for_is_not_in_the_layer(go, proxy):
     """T4: a go.mod beside it wants another module."""
     a, other_one = Module("example.test/unasked/a"), Module("example.test/unasked/b")
