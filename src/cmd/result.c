@@ -65,6 +65,28 @@ static bool add_base(Build *b, Target *t, const SourceImage *base)
     return true;
 }
 
+static bool name_layer(void *arg, int dirfd, StepDiff *ret, Err *e)
+{
+    const Build *b = arg;
+    ExportDiff d;
+    if (!export_diff_of(dirfd, b->times, &d, e))
+        return false;
+    *ret = (StepDiff){d.id, d.size};
+    return true;
+}
+
+static bool keep_name(void *arg, SnapshotId id, const StepDiff *d, Err *e)
+{
+    const Build *b = arg;
+    return export_diff_keep(b->store, id, b->times, &(ExportDiff){d->id, d->size}, e);
+}
+
+void result_naming(Build *b)
+{
+    b->naming = (StepsNaming){name_layer, keep_name, b};
+    b->env.naming = b->opts->squash ? NULL : &b->naming;
+}
+
 static bool collect_layers(Build *b, Target *t)
 {
     const StepResult *r = result_of(b, t);

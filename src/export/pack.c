@@ -34,6 +34,27 @@ bool export_diff_known(Store *s, SnapshotId id, LayerTimes times)
            value.len == sizeof(DiffFact);
 }
 
+static const LayerForm UNPACKED = {PACK_NOTHING, LAYER_LEVEL_OWN};
+
+bool export_diff_of(int dirfd, LayerTimes times, ExportDiff *ret, Err *e)
+{
+    LayerFacts facts;
+    if (!layer_pack_parts(&dirfd, 1, times, UNPACKED, -1, 1, &facts, e))
+        return false;
+    *ret = (ExportDiff){facts.diff_id, facts.size};
+    return true;
+}
+
+bool export_diff_keep(Store *s, SnapshotId id, LayerTimes times, const ExportDiff *d, Err *e)
+{
+    DiffFact fact = {.diff_id = d->id};
+    Digest key;
+    fact_key(id, times, &key);
+    for (size_t i = 0; i < 8; i++)
+        fact.size[i] = (uint8_t)(d->size >> (8 * i));
+    return store_memo_put(s, &key, &fact, sizeof fact, e);
+}
+
 bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint64_t *ret_size,
                     Err *e)
 {
@@ -53,17 +74,11 @@ bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint
             *ret_size |= (uint64_t)fact.size[i] << (8 * i);
         return true;
     }
-    LayerForm none = {PACK_NOTHING, LAYER_LEVEL_OWN};
-    if (!snapshot_pack(s, id, times, none, -1, 1, &facts, e))
-        return false;
-    fact.diff_id = facts.diff_id;
-    for (size_t i = 0; i < 8; i++)
-        fact.size[i] = (uint8_t)(facts.size >> (8 * i));
-    if (!store_memo_put(s, &key, &fact, sizeof fact, e))
+    if (!snapshot_pack(s, id, times, UNPACKED, -1, 1, &facts, e))
         return false;
     *ret = facts.diff_id;
     *ret_size = facts.size;
-    return true;
+    return export_diff_keep(s, id, times, &(ExportDiff){facts.diff_id, facts.size}, e);
 }
 
 bool export_commit(Store *s, Arena *a, ImageConfig *config, const StoreLayer *layers, size_t nlayer,

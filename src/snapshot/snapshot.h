@@ -147,6 +147,8 @@ typedef struct Upper {
 } Upper;
 
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
+/* upper_set_times - give all directories their times: then it is as it will be. */
+NODISCARD bool upper_set_times(Upper *u, Err *e);
 /* upper_commit - publish; *ret is the empty snapshot when nothing was written. */
 NODISCARD bool upper_commit(Upper *u, SnapshotId *ret, Err *e);
 /* upper_commit_over - the same for what holds only a difference: see store_snapshot_add_over(). */

@@ -21,8 +21,6 @@ NODISCARD bool upper_clear(Upper *u, const char *path, Err *e);
 /* upper_copy_up - make sure that a file which the merged view has is in the new snapshot. */
 NODISCARD bool upper_copy_up(Upper *u, const ViewNode *node, Err *e);
 
-NODISCARD bool upper_set_times(Upper *u, Err *e);
-
 /*
  * upper_open_dir - open a directory of the new snapshot by a path that was resolved earlier.
  * *ret_fd is -1 when something else is there now; the link that may be is not followed.

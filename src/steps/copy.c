@@ -35,6 +35,7 @@ bool copy_key(StepWork *w, bool *ret_known, Err *e)
         w->sources = NEW_N(&w->arena, StepSource, c->nsource);
         w->seen_ns = clock_ns();
     }
+    copy_early(w);
     for (size_t i = 0; i < c->nsource && *ret_known; i++)
         if (!source_name(w, &c->sources[i], &w->sources[i], ret_known, e))
             return false;
@@ -288,24 +289,13 @@ static void list_sources(const Copier *c, Copied *out)
     tree_sort(&out->tree);
 }
 
-bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
+bool copy_fill(StepWork *w, const Stack *below, Copied *written, Upper *up, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
-    Stack below = {0};
-    Copied written = {0};
-    bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
-    if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
+    if (!upper_begin(w->env->store, below, up, e))
         return false;
-    if (able && !w->anew && !stacked_write(w, &below, ret, &done, e))
-        return false;
-    if (done)
-        return true;
-    scoped(upper) Upper up = {.dirfd = -1};
-    if (!upper_begin(w->env->store, &below, &up, e))
-        return false;
-    up.in_userns = sandbox_in_userns(&w->env->host);
-    Copier x = {
-        .w = w, .copy = c, .up = &up, .dir_mode = 0755, .written = lists ? &written : NULL, .e = e};
+    up->in_userns = sandbox_in_userns(&w->env->host);
+    Copier x = {.w = w, .copy = c, .up = up, .dir_mode = 0755, .written = written, .e = e};
     if (c->chmod.octal)
         x.dir_mode = c->chmod.mode & 0777;
     if (!set_owner(&x))
@@ -313,11 +303,29 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     for (size_t i = 0; i < c->nsource; i++)
         if (!copy_source(&x, i))
             return false;
-    if (!upper_commit(&up, ret, e))
+    if (written && !written->target)
+        list_sources(&x, written);
+    return true;
+}
+
+bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
+{
+    const PlanCopy *c = &w->step->u.copy;
+    Stack below = {0};
+    Copied written = {0};
+    bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
+    if (!copy_early_take(w, ret, &done, e) || done)
+        return done;
+    if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
+        return false;
+    if (able && !w->anew && !stacked_write(w, &below, ret, &done, e))
+        return false;
+    if (done)
+        return true;
+    scoped(upper) Upper up = {.dirfd = -1};
+    if (!copy_fill(w, &below, lists ? &written : NULL, &up, e) || !upper_commit(&up, ret, e))
         return false;
     written.snapshot = *ret;
-    if (!written.target)
-        list_sources(&x, &written);
     return !lists || stacked_keep(w, &written, e);
 }
 

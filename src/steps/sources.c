@@ -197,18 +197,33 @@ static void memo_key(const StepWork *w, const PlanSource *p, Digest *ret)
     key_end(&k, ret);
 }
 
-static bool name_step(StepWork *w, const PlanSource *p, StepSource *s, bool *ret_known, Err *e)
+static bool recall_step(StepWork *w, const PlanSource *p, Digest *key, Digest *ret, bool *ret_found,
+                        Err *e)
 {
     scoped(buf) Buf value = BUF_INIT;
+    memo_key(w, p, key);
+    if (!store_memo_get(w->env->store, key, &value, ret_found, e))
+        return false;
+    *ret_found = *ret_found && value.len == DIGEST_SIZE;
+    if (*ret_found)
+        memcpy(ret->b, value.ptr, DIGEST_SIZE);
+    return true;
+}
+
+bool source_is_remembered(StepWork *w, const PlanSource *p, bool *ret, Err *e)
+{
+    Digest key, content;
+    return recall_step(w, p, &key, &content, ret, e);
+}
+
+static bool name_step(StepWork *w, const PlanSource *p, StepSource *s, bool *ret_known, Err *e)
+{
     Digest key;
     bool found;
-    memo_key(w, p, &key);
-    if (!store_memo_get(w->env->store, &key, &value, &found, e))
+    if (!recall_step(w, p, &key, &s->content, &found, e))
         return false;
-    if (found && value.len == DIGEST_SIZE) {
-        memcpy(s->content.b, value.ptr, DIGEST_SIZE);
+    if (found)
         return true;
-    }
     *ret_known = w->env->entered;
     if (!*ret_known)
         return true;
@@ -396,7 +411,7 @@ bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *
     const char *pattern = pattern_of(w, p, s);
     s->selection = (Selection){0};
     if (!tree_select(v, &w->arena, pattern, chosen ? &filter : NULL, &s->selection, &any, e) ||
-        !tree_hash(v, &s->selection.tree, e))
+        (!s->unnamed && !tree_hash(v, &s->selection.tree, e)))
         return failed(w, p, e);
     bool plain = !c || !glob_has_meta(p->path.text);
     bool must = p->below ? plain && !glob_has_meta(p->below) : plain;
@@ -408,6 +423,8 @@ bool source_select(StepWork *w, const PlanSource *p, const View *v, StepSource *
         event_warning(&w->env->sink, "%s: nothing matches", source_place(w, p));
     Digest content;
     s->selected = true;
+    if (s->unnamed)
+        return true;
     selection_digest(&s->selection, &content);
     if (!s->named) /* otherwise the key was made of something shorter */
         s->content = content;

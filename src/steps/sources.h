@@ -13,6 +13,7 @@ typedef struct StepSource {
     bool named;     /* `content` is set */
     Digest content; /* what stands for the source in the key */
     bool selected;
+    bool unnamed;        /* what is selected need have no digests: it is in no key */
     Selection selection; /* once `selected` */
     SnapshotId snapshot; /* URL and git: the directory that holds the files, once named */
     SourceFile file;     /* URL */
@@ -41,6 +42,9 @@ typedef struct OpenSource {
  */
 NODISCARD bool source_name(StepWork *w, const PlanSource *p, StepSource *s, bool *ret_known,
                            Err *e);
+
+/* source_is_remembered - whether the digest of a PLAN_STEP source is known from an earlier time. */
+NODISCARD bool source_is_remembered(StepWork *w, const PlanSource *p, bool *ret, Err *e);
 
 /* source_open - open its files for reading; source_close() when done. */
 NODISCARD bool source_open(StepWork *w, const PlanSource *p, StepSource *s, OpenSource *ret,

@@ -11,6 +11,7 @@
 
 void steps_work_done(StepWork *w)
 {
+    copy_early_drop(w);
     arena_done(&w->arena);
     key_done(&w->key_parts);
 }

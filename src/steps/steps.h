@@ -39,6 +39,19 @@ typedef struct StepGit {
     SnapshotId snapshot;
 } StepGit;
 
+/* What a layer is called, and its size. */
+typedef struct StepDiff {
+    Digest id;
+    uint64_t size;
+} StepDiff;
+
+/* How layers of images are named, for those that may be while something else is waited for. */
+typedef struct StepsNaming {
+    bool (*diff)(void *arg, int dirfd, StepDiff *ret, Err *e); /* of a directory; any thread */
+    bool (*keep)(void *arg, SnapshotId id, const StepDiff *d, Err *e); /* it became this snapshot */
+    void *arg;
+} StepsNaming;
+
 /* What all steps of one build share; nothing of it changes while steps run. */
 typedef struct StepsEnv {
     Store *store;
@@ -48,7 +61,8 @@ typedef struct StepsEnv {
     const uint32_t
         *kept; /* steps that images are made of; the plan's own result need not be here */
     size_t nkept;
-    const SourceImage *bases; /* as plan numbers them */
+    const StepsNaming *naming; /* NULL: layers are named later */
+    const SourceImage *bases;  /* as plan numbers them */
     StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
                          it */
     const StepSecret *secrets;
@@ -107,6 +121,7 @@ typedef struct StepWork {
     KeyBuilder key_parts;
     Digest key;
     struct StepSource *sources; /* COPY: its sources; RUN: what its mounts show; once looked at */
+    struct CopyEarly *early;    /* COPY: its writing has begun already; NULL: it has not */
     uint64_t seen_ns;           /* when these were first looked at */
     StepFailed *failed;         /* see StepsEnv.keep_failed */
     const char *changes;        /* COPY that ran: what differs from what it copied last, or NULL */

@@ -4,6 +4,7 @@ The rules are docker's (features.md I16 to I18). Most images here begin FROM scr
 holds nothing but what COPY made.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -573,3 +574,45 @@ def test_a_file_that_changes_during_the_build_is_never_a_mix(lighter):
         assert data in (b"old " * 200000, b"new " * 200000, b"")
     else:
         assert b"changed while" in err
+
+
+# ---- a file that a step of this build made -------------------------------------------------------
+
+BIG = """\
+FROM busybox AS made
+RUN mkdir /d && yes {word} | head -c 3000000 >/d/big && chmod 0751 /d/big && chown 5:6 /d/big && ln -s d/big /link && touch -d @{when} /d/big
+FROM busybox AS final
+RUN mkdir -m 0700 /there && echo old >/file && ln -s /there /to
+{line}
+"""
+
+
+@pytest.mark.parametrize("line", ["COPY --from=made /d/big /", "COPY --from=made /d/big /there", "COPY --from=made /d/big /new/dir/",
+                                  "COPY --from=made /d/big /file", "COPY --from=made /link /to/x", "COPY --link --from=made /d/big /a/b",
+                                  "COPY --from=made --chown=7:8 --chmod=u+s,g-w /d/big /x", "COPY --from=made --chmod=0600 /d/big /y\nRUN chmod 0644 /y"])
+def test_a_big_file_is_written_and_named_while_it_is_read_for_the_key(lighter, line):
+    """The image is the one that comes out when the file's digest is known before."""
+    context, trace = lighter.context({"x": ""}), lighter.directory() / "trace.json"
+    text = BIG.format(word=line.replace(" ", "_").replace("\n", "_"), when=WHEN, line=line)
+
+    def build(*args):
+        result = lighter.build(context, "--epoch=content", "--trace", trace, *args, dockerfile=text, tag="ahead")
+        return result.id, any(e["name"] == "write ahead" for e in json.loads(trace.read_text())["traceEvents"])
+    first, ahead = build()
+    assert ahead
+    assert build("--no-cache-filter", "final") == (first, False)
+    assert lighter.image("ahead").rootfs()
+    assert lighter("store", "check").code == 0
+
+
+def test_what_was_written_ahead_of_a_hit_is_dropped(lighter):
+    """A step that ran again made the same file: the copy is the one that is there."""
+    context = lighter.context({"x": "1"})
+    text = ("FROM busybox AS made\nCOPY x /x\nRUN head -c 3000000 /dev/zero >/big && touch -d @1 /big\n"
+            "FROM scratch\nCOPY --from=made /big /\n")
+    first = lighter.build(context, dockerfile=text)
+    (context / "x").write_text("2")
+    again = lighter.build(context, dockerfile=text)
+    assert again.id == first.id and any("RUN" in step for step in again.ran) and not any("--from" in step for step in again.ran)
+    assert not any((lighter.store / "tmp").iterdir())
+    assert lighter("store", "check").code == 0

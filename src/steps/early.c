@@ -1,0 +1,130 @@
+/*
+ * steps/early.c - a COPY of a program that was just compiled: copied and named while it is read for
+ * the key.
+ */
+#include <pthread.h>
+
+#include "base/fs.h"
+#include "base/glob.h"
+#include "steps/kinds.h"
+#include "steps/sources.h"
+#include "steps/stacked.h"
+
+/* Less is read in no time, and more is not written before it is known that it must be. */
+enum { EARLY_MIN = 1 << 20, EARLY_MAX = 1 << 30 };
+
+typedef struct CopyEarly {
+    pthread_t thread;
+    StepWork work; /* the same step, with an arena of the thread's */
+    Copied written;
+    Upper up;
+    StepDiff diff;
+    bool named; /* `diff` is set */
+    bool ok;
+} CopyEarly;
+
+/* ---- is it worth it? ---- */
+
+/* Whether the step's layer is one of an image's. */
+static bool is_kept(const StepsEnv *env, const PlanStep *step)
+{
+    for (size_t i = 0; i < env->nkept; i++)
+        for (const PlanStep *s = &env->plan->steps[env->kept[i]];;
+             s = &env->plan->steps[s->inputs[0]]) {
+            if (s == step)
+                return true;
+            if (!s->ninput)
+                break;
+        }
+    return false;
+}
+
+static bool is_worth(StepWork *w, Err *e)
+{
+    const PlanCopy *c = &w->step->u.copy;
+    const PlanSource *p = &c->sources[0];
+    scoped(open_source) OpenSource o = OPEN_SOURCE_INIT;
+    bool known;
+    ViewNode node;
+    return w->env->entered && !w->trial && c->nsource == 1 && p->origin == PLAN_STEP && !p->below &&
+           !c->excludes.n && !glob_has_meta(p->path.text) &&
+           source_is_remembered(w, p, &known, e) && !known &&
+           source_open(w, p, &w->sources[0], &o, e) &&
+           view_lookup(o.view, p->path.text, VIEW_FOLLOW, &node, e) && node.exists &&
+           S_ISREG(node.st.st_mode) && node.st.st_size >= EARLY_MIN && node.st.st_size <= EARLY_MAX;
+}
+
+/* ---- the thread ---- */
+
+static void *early_main(void *arg)
+{
+    CopyEarly *x = arg;
+    StepWork *w = &x->work;
+    const StepsNaming *n = w->env->naming;
+    Stack below = {0};
+    Err ignored = ERR_INIT; /* then the step is written again, and says it */
+    uint64_t at = clock_ns();
+    x->ok = (w->step->u.copy.link || steps_stack(w->env, &w->arena, w->parent, &below, &ignored)) &&
+            copy_fill(w, &below, &x->written, &x->up, &ignored) && x->written.tree.n == 1 &&
+            upper_set_times(&x->up, &ignored);
+    x->named =
+        x->ok && n && is_kept(w->env, w->step) && n->diff(n->arg, x->up.dirfd, &x->diff, &ignored);
+    steps_span(w, "write ahead", at);
+    return NULL;
+}
+
+void copy_early(StepWork *w)
+{
+    Err ignored = ERR_INIT;
+    if (w->early || !is_worth(w, &ignored))
+        return;
+    CopyEarly *x = NEW(&w->arena, CopyEarly);
+    *x = (CopyEarly){
+        .work = {.env = w->env, .step = w->step, .parent = w->parent, .results = w->results},
+        .up = {.dirfd = -1}};
+    x->work.sources = NEW(&x->work.arena, StepSource);
+    x->work.sources[0].unnamed = true;
+    if (pthread_create(&x->thread, NULL, early_main, x) == 0)
+        w->early = x;
+    else
+        arena_done(&x->work.arena);
+}
+
+/* ---- its end ---- */
+
+static bool keep(StepWork *w, CopyEarly *x, SnapshotId *ret, Err *e)
+{
+    const StepsNaming *n = w->env->naming;
+    if (!upper_commit(&x->up, ret, e) || (x->named && !n->keep(n->arg, *ret, &x->diff, e)))
+        return false;
+    x->written.snapshot = *ret;
+    x->written.tree.v[0].content = w->sources[0].selection.tree.v[0].content;
+    return !stacked_lists(w) || stacked_keep(w, &x->written, e);
+}
+
+bool copy_early_take(StepWork *w, SnapshotId *ret, bool *ret_done, Err *e)
+{
+    CopyEarly *x = w->early;
+    *ret_done = false;
+    if (!x)
+        return true;
+    (void)pthread_join(x->thread, NULL);
+    w->early = NULL;
+    *ret_done = x->ok && w->sources[0].selected;
+    bool ok = !*ret_done || keep(w, x, ret, e);
+    upper_abort(&x->up);
+    steps_work_done(&x->work);
+    *ret_done = *ret_done && ok;
+    return ok;
+}
+
+void copy_early_drop(StepWork *w)
+{
+    CopyEarly *x = w->early;
+    if (!x)
+        return;
+    (void)pthread_join(x->thread, NULL);
+    w->early = NULL;
+    upper_abort(&x->up);
+    steps_work_done(&x->work);
+}
