@@ -239,16 +239,26 @@ static bool take_zip(NetStream *s, int fd, Digest *ret_sha256, uint64_t *ret_siz
     return true;
 }
 
+/* Its h1; what go.sum lists is unpacked at once where trees are wanted, for it is read but once so.
+ */
+static bool hash_zip(Gomod *g, const Ask *ask, GoZip *z, const char *tree,
+                     char ret_h1[static GO_H1_SIZE], Err *e)
+{
+    if (!g->trees || !sums_get(g, &ask->req->mod, false))
+        return go_zip_hash(z, ret_h1, e);
+    return tree_extract(g, z, tree, ret_h1, e);
+}
+
 /* *ret_known is false when nobody says what it should be, or it cannot be read; then it is go's to
  * judge. */
-static bool judge_zip(Gomod *g, Arena *a, const Ask *ask, int fd, char h1[static GO_H1_SIZE],
-                      bool *ret_known, Err *e)
+static bool judge_zip(Gomod *g, Arena *a, const Ask *ask, int fd, const char *dir,
+                      char h1[static GO_H1_SIZE], bool *ret_known, Err *e)
 {
     scoped(go_zip) GoZip *z = NULL;
     Err why = ERR_INIT;
-    const char *source = go_proxy_shown(a, ask->proxy);
+    const char *source = go_proxy_shown(a, ask->proxy), *tree = arena_printf(a, "%s/tree", dir);
     *ret_known = false;
-    if (!go_zip_open(fd, &ask->req->mod, &z, &why) || !go_zip_hash(z, h1, &why)) {
+    if (!go_zip_open(fd, &ask->req->mod, &z, &why) || !hash_zip(g, ask, z, tree, h1, &why)) {
         event_send(&g->sink,
                    &(Event){.kind = EV_WARNING,
                             .text = arena_printf(a, "%s@%s: its zip from %s is not kept: %s",
@@ -280,7 +290,7 @@ static bool settle_zip(Gomod *g, Arena *a, const Ask *ask, const char *dir, cons
     bool known;
     if (ask->settings && go_is_private(ask->settings, ask->req->mod.path))
         return true;
-    if (!judge_zip(g, a, ask, ret->fd, h1, &known, e)) {
+    if (!judge_zip(g, a, ask, ret->fd, dir, h1, &known, e)) {
         close(fd_take(&ret->fd));
         refuse(g, ret, e);
         return true;

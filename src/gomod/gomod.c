@@ -57,24 +57,28 @@ void gomod_free(Gomod *g)
 
 /* ---- trees ---- */
 
+bool tree_extract(Gomod *g, GoZip *z, const char *path, char ret_h1[static GO_H1_SIZE], Err *e)
+{
+    static const struct timespec AT = {946684800, 0};
+    int raw = -1;
+    if (mkdirat(store_dirfd(g->store), path, 0755) < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(g->store), path);
+    if (!fs_open_dir(store_dirfd(g->store), path, &raw, e))
+        return false;
+    scoped(fd) int dir = raw;
+    /* Writable, for its parents are made anew wherever it is linked; the files are read-only. */
+    GoZipTree tree = {.dirfd = dir, .writable_dirs = true, .mtime = &AT};
+    return go_zip_extract(z, &tree, ret_h1, e);
+}
+
 static bool unpack(Gomod *g, const GoModule *m, const char *h1, const char *tmp, Err *e)
 {
     scoped(go_zip) GoZip *z = NULL;
     char seen[GO_H1_SIZE];
-    int raw = -1;
     scoped(fd) int zip = keep_open_zip(g, h1);
     if (zip < 0)
         return err_errno(e, ERR_STORE, "open the zip of %s@%s", m->path, m->version);
-    if (mkdirat(store_dirfd(g->store), tmp, 0755) < 0)
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(g->store), tmp);
-    if (!fs_open_dir(store_dirfd(g->store), tmp, &raw, e))
-        return false;
-    scoped(fd) int dir = raw;
-    /* Writable, for its parents are made anew wherever it is linked; the files are read-only. */
-    GoZipTree tree = {.dirfd = dir, .writable_dirs = true, .mtime = NULL};
-    static const struct timespec AT = {946684800, 0};
-    tree.mtime = &AT;
-    if (!go_zip_open(zip, m, &z, e) || !go_zip_extract(z, &tree, seen, e))
+    if (!go_zip_open(zip, m, &z, e) || !tree_extract(g, z, tmp, seen, e))
         return err_wrap(e, "unpack %s@%s", m->path, m->version);
     return !strcmp(seen, h1) ||
            err_set(e, ERR_STORE, "the stored zip of %s@%s is damaged: 'lighter prune' drops it",

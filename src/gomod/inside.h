@@ -94,6 +94,12 @@ struct Gomod {
 /* prefetch_join - until its threads have ended; once. */
 void prefetch_join(Gomod *g);
 
+/* ---- gomod.c: trees ---- */
+
+/* tree_extract - unpack a zip into a directory that is made, as trees lie in the store. */
+NODISCARD bool tree_extract(Gomod *g, GoZip *z, const char *path, char ret_h1[static GO_H1_SIZE],
+                            Err *e);
+
 /* ---- keep.c: the store's files ---- */
 
 /* keep_dir - "gomod/<hex>" of a zip with this h1. */
