@@ -3,17 +3,23 @@
  */
 #include "go/zip.h"
 
+#include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "base/pool.h"
 #include "go/h1.h"
 #include "go/zipnames.h"
 #include "go/zipread.h"
 
+enum { SHARES_MAX = 4, SHARE_MIN = 16 << 20, SHARE_FILES_MIN = 1000 };
+
 struct GoZip {
     Arena arena;
+    int fd; /* borrowed */
     ZipDir dir;
     ZipReader *reader;
     const char *module; /* "path@version" */
@@ -58,6 +64,7 @@ bool go_zip_open(int fd, const GoModule *m, GoZip **ret, Err *e)
         go_zip_free(z);
         return err_wrap(e, "%s@%s", m->path, m->version);
     }
+    z->fd = fd;
     z->reader = zip_reader_new(fd);
     *ret = z;
     return true;
@@ -82,21 +89,25 @@ typedef struct Growth {
     int fd;          /* the directory files go into now; -1 before the first */
     const char *dir; /* its path; "" for the root */
     StrList dirs;    /* all that were made, parents first */
+    bool beside;     /* others grow in the same directory */
     bool looked;     /* whether the umask takes something from files is known */
     bool masked;     /* and it does */
 } Growth;
 
-/* Make `name` in the open directory *fd and go into it. */
+/* Make `name` in the open directory *fd and go into it. Another growth may have made it; no file is
+ * there, for names were checked. */
 static bool enter(Growth *g, int *fd, const char *name, const char *path, Err *e)
 {
-    if (mkdirat(*fd, name, 0755) < 0)
+    bool made = mkdirat(*fd, name, 0755) == 0;
+    if (!made && (errno != EEXIST || !g->beside))
         return err_errno(e, ERR_STORE, "create directory '%s'", path);
     int next = fs_open_beneath(*fd, name, O_RDONLY | O_DIRECTORY, 0);
     if (next < 0)
         return err_errno(e, ERR_STORE, "open directory '%s'", path);
     close(*fd);
     *fd = next;
-    strlist_add(&g->arena, &g->dirs, path);
+    if (made)
+        strlist_add(&g->arena, &g->dirs, path);
     return true;
 }
 
@@ -177,12 +188,12 @@ static bool set_time(const Growth *g, int fd, Err *e)
     return futimens(fd, both) == 0 || err_errno(e, ERR_STORE, "set time of a file");
 }
 
-/* Children before parents: a directory without write permission takes no changes. */
-static bool finish_dirs(Growth *g, Err *e)
+/* All is in them: a directory without write permission takes no changes. */
+static bool finish_dirs(const Growth *g, Err *e)
 {
     mode_t mode = g->tree->writable_dirs ? 0755 : 0555;
-    for (size_t i = g->dirs.n + 1; i-- > 0;) {
-        const char *path = i ? g->dirs.v[i - 1] : ".";
+    for (size_t i = 0; i < g->dirs.n + 1; i++) {
+        const char *path = i < g->dirs.n ? g->dirs.v[i] : ".";
         scoped(fd) int fd = fs_open_beneath(g->tree->dirfd, path, O_RDONLY | O_DIRECTORY, 0);
         if (fd < 0 || fchmod(fd, mode) < 0)
             return err_errno(e, ERR_STORE, "change mode of directory '%s'", path);
@@ -219,13 +230,13 @@ static bool to_file(void *arg, const void *bytes, size_t n, Err *e)
 }
 
 /* One entry to its place in the tree, if there is one, and its digest. */
-static bool place(GoZip *z, const ZipEntry *x, Str name, Growth *g, Digest *ret, Err *e)
+static bool place(ZipReader *r, const ZipEntry *x, Str name, Growth *g, Digest *ret, Err *e)
 {
     scoped(fd) int fd = -1;
     bool file = g && name.len && name.ptr[name.len - 1] != '/';
     if (file && !new_file(g, name, &fd, e))
         return false;
-    return zip_reader_entry(z->reader, x, file ? to_file : nowhere, &fd, ret, e) &&
+    return zip_reader_entry(r, x, file ? to_file : nowhere, &fd, ret, e) &&
            (!file || set_time(g, fd, e));
 }
 
@@ -235,21 +246,105 @@ static Str below_prefix(const GoZip *z, const ZipEntry *x)
     return (Str){x->name.ptr + skip, x->name.len - skip};
 }
 
-/* Every entry in the order of names, which is that of the hash. */
-static bool each(GoZip *z, Growth *g, char ret_h1[static GO_H1_SIZE], Err *e)
+/* Some entries that follow each other, for a thread. */
+typedef struct Share {
+    const GoZip *z;
+    ZipReader *reader;
+    size_t from, to;
+    Digest *digests; /* of all entries */
+    Growth growth;
+    bool grows; /* false: to nowhere */
+    pthread_t thread;
+    bool ok;
+    Err e;
+} Share;
+
+static void *share_main(void *arg)
+{
+    Share *s = arg;
+    s->ok = true;
+    for (size_t i = s->from; s->ok && i < s->to; i++)
+        s->ok = place(s->reader, &s->z->dir.v[i], below_prefix(s->z, &s->z->dir.v[i]),
+                      s->grows ? &s->growth : NULL, &s->digests[i], &s->e);
+    return NULL;
+}
+
+/* Where the share begins that has this part of the bytes and the files, which cost, too. */
+static size_t share_begin(const GoZip *z, size_t part, size_t nshare)
+{
+    enum { FILE_COST = 32 << 10 };
+    uint64_t all = z->size + z->dir.n * (uint64_t)FILE_COST, sum = 0;
+    size_t i = 0;
+    for (; i < z->dir.n && sum < all / nshare * part; i++)
+        sum += z->dir.v[i].size + FILE_COST;
+    return part == nshare ? z->dir.n : i;
+}
+
+/* A big zip by several threads: the last of many modules keeps one processor busy, else. */
+static size_t share_count(const GoZip *z)
+{
+    size_t n = cpu_count() < SHARES_MAX ? cpu_count() : SHARES_MAX;
+    return z->size < SHARE_MIN && z->dir.n < SHARE_FILES_MIN ? 1 : n;
+}
+
+static bool run_shares(const GoZip *z, Share *v, size_t n, Err *e)
+{
+    bool started[SHARES_MAX] = {false}, ok = true;
+    for (size_t i = 1; i < n; i++)
+        started[i] = pthread_create(&v[i].thread, NULL, share_main, &v[i]) == 0;
+    for (size_t i = 0; i < n; i++)
+        if (!started[i])
+            (void)share_main(&v[i]);
+    for (size_t i = 1; i < n; i++)
+        if (started[i])
+            (void)pthread_join(v[i].thread, NULL);
+    for (size_t i = 0; ok && i < n; i++) {
+        ok = v[i].ok;
+        if (!ok)
+            *e = v[i].e;
+    }
+    return ok || err_wrap(e, "%s", z->module);
+}
+
+/* The hash is of the list in the order of names. */
+static void list_hash(const GoZip *z, const Digest *digests, char ret_h1[static GO_H1_SIZE])
 {
     Hasher list;
     Digest d;
     hash_init(&list);
-    for (size_t i = 0; i < z->dir.n; i++) {
-        const ZipEntry *x = &z->dir.v[i];
-        if (!place(z, x, below_prefix(z, x), g, &d, e))
-            return err_wrap(e, "%s", z->module);
-        h1_add(&list, &d, x->name);
-    }
+    for (size_t i = 0; i < z->dir.n; i++)
+        h1_add(&list, &digests[i], z->dir.v[i].name);
     hash_end(&list, &d);
     h1_text(&d, ret_h1);
-    return true;
+}
+
+static bool each(GoZip *z, const GoZipTree *tree, char ret_h1[static GO_H1_SIZE], Err *e)
+{
+    scoped(arena) Arena a = {0};
+    size_t n = share_count(z);
+    Digest *digests = NEW_N(&a, Digest, z->dir.n + 1);
+    Share *v = NEW_N(&a, Share, n);
+    for (size_t i = 0; i < n; i++)
+        v[i] = (Share){.z = z,
+                       .reader = i ? zip_reader_new(z->fd) : z->reader,
+                       .from = share_begin(z, i, n),
+                       .to = share_begin(z, i + 1, n),
+                       .digests = digests,
+                       .growth = {.tree = tree, .fd = -1, .dir = "", .beside = n > 1},
+                       .grows = tree,
+                       .e = ERR_INIT};
+    bool ok = run_shares(z, v, n, e);
+    for (size_t i = 0; i < n; i++) {
+        ok = ok && (!tree || finish_dirs(&v[i].growth, e));
+        if (v[i].growth.fd >= 0)
+            close(v[i].growth.fd);
+        arena_done(&v[i].growth.arena);
+        if (i)
+            zip_reader_free(v[i].reader);
+    }
+    if (ok)
+        list_hash(z, digests, ret_h1);
+    return ok;
 }
 
 bool go_zip_hash(GoZip *z, char ret_h1[static GO_H1_SIZE], Err *e)
@@ -259,12 +354,7 @@ bool go_zip_hash(GoZip *z, char ret_h1[static GO_H1_SIZE], Err *e)
 
 bool go_zip_extract(GoZip *z, const GoZipTree *tree, char ret_h1[static GO_H1_SIZE], Err *e)
 {
-    Growth g = {.tree = tree, .fd = -1, .dir = ""};
-    bool ok = check_empty(tree->dirfd, e) && each(z, &g, ret_h1, e) && finish_dirs(&g, e);
-    if (g.fd >= 0)
-        close(g.fd);
-    arena_done(&g.arena);
-    return ok;
+    return check_empty(tree->dirfd, e) && each(z, tree, ret_h1, e);
 }
 
 typedef struct Bounded {

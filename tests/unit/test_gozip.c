@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "go/go.h"
+#include "go/h1.h"
 
 static const GoModule MODULE = {"a.b/c", "v1.0.0"};
 #define PREFIX "a.b/c@v1.0.0/"
@@ -253,6 +254,65 @@ static void a_tree_is_left_as_the_go_command_leaves_it(void **state)
     assert_int_equal(text.len, 10);
 }
 
+/* More files than one thread takes; number `bad`, if there is one, has another CRC than it says. */
+static int many_files(Zip *z, size_t bad, char ret_h1[static GO_H1_SIZE])
+{
+    enum { FILES = 2100 };
+    scoped(arena) Arena a = {0};
+    Hasher list;
+    Digest d;
+    hash_init(&list);
+    for (size_t i = 0; i < FILES; i++) { /* in the order of names; directories are cut anywhere */
+        const char *name =
+            arena_printf(&a, PREFIX "d%zu/e%02zu/f%zu.go", i / 700, i % 700 / 25, i % 25 + 10);
+        Str text = str_c(arena_printf(&a, "package f%zu\n", i));
+        add(z, (File){.name = name,
+                      .data = text,
+                      .size = text.len,
+                      .crc = libdeflate_crc32(0, text.ptr, text.len) ^ (i == bad),
+                      .mode = S_IFREG | 0644});
+        digest_of(text.ptr, text.len, &d);
+        h1_add(&list, &d, str_c(name));
+    }
+    hash_end(&list, &d);
+    h1_text(&d, ret_h1);
+    return finish(z);
+}
+
+static void several_threads_leave_the_tree_and_the_hash_that_one_leaves(void **state)
+{
+    static const size_t BAD[] = {0, 700, 2099};
+    scoped(arena) Arena a = {0};
+    scoped(zip) Zip z = {0};
+    scoped(scratch) Scratch dir = scratch_new();
+    char h1[GO_H1_SIZE], right[GO_H1_SIZE];
+    struct timespec when = {.tv_sec = 1000000000};
+    struct stat st;
+    Err e = ERR_INIT;
+
+    (void)state;
+    scoped(fd) int fd = many_files(&z, SIZE_MAX, right);
+    scoped(go_zip) GoZip *zip = NULL;
+    OK(go_zip_open(fd, &MODULE, &zip, &e));
+    OK(go_zip_extract(zip, &(GoZipTree){.dirfd = dir.fd, .mtime = &when}, h1, &e));
+    assert_string_equal(h1, right);
+    assert_string_equal(slurp(&a, dir.fd, "d0/e00/f10.go"), "package f0\n");
+    assert_string_equal(slurp(&a, dir.fd, "d2/e26/f29.go"), "package f2069\n");
+    static const char *const DIRS[] = {".", "d0", "d1/e27", "d2"};
+    for (size_t i = 0; i < NELEM(DIRS); i++) {
+        assert_int_equal(fstatat(dir.fd, DIRS[i], &st, 0), 0);
+        assert_int_equal(st.st_mode, S_IFDIR | 0555);
+        assert_int_equal(st.st_mtime, 1000000000);
+    }
+    for (size_t i = 0; i < NELEM(BAD); i++) {
+        scoped(zip) Zip hurt = {0};
+        scoped(fd) int hurt_fd = many_files(&hurt, BAD[i], right);
+        scoped(go_zip) GoZip *one = NULL;
+        OK(go_zip_open(hurt_fd, &MODULE, &one, &e));
+        FAILS(go_zip_hash(one, h1, &e), ERR_NETWORK, "wrong CRC");
+    }
+}
+
 static void names_that_would_leave_the_module_are_refused(void **state)
 {
     static const char *const NAMES[] = {PREFIX "../x", PREFIX "/x",   PREFIX "a/../../x",
@@ -494,6 +554,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zips_are_what_the_go_project_takes_them_for),
         cmocka_unit_test(a_tree_is_left_as_the_go_command_leaves_it),
+        cmocka_unit_test(several_threads_leave_the_tree_and_the_hash_that_one_leaves),
         cmocka_unit_test(names_that_would_leave_the_module_are_refused),
         cmocka_unit_test(two_names_for_one_file_are_refused),
         cmocka_unit_test(links_and_devices_are_refused),
