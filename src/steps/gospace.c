@@ -62,12 +62,17 @@ static bool is_compiler(const char *name)
     return false;
 }
 
+/* What a checksum database said last, which go writes down below its GOPATH. */
+static bool is_sumdb(const char *path, const char *name)
+{
+    return !strcmp(name, "latest") && strstr(path, "/pkg/sumdb/");
+}
+
 /* Does C code that is compiled depend on this file? Programs count only where they compile. */
 static bool matters_to_c(const char *path, const char *name, const struct stat *st)
 {
-    (void)path;
     if (S_ISREG(st->st_mode) && !go_c_file(name)) {
-        if (is_other(name))
+        if (is_other(name) || is_sumdb(path, name))
             return false;
         if (st->st_mode & 0111 || st->st_size >= SMALL)
             return is_compiler(name);

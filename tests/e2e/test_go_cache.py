@@ -393,6 +393,16 @@ def test_a_header_of_the_system_that_changed_is_seen(cgo):
     assert "41" in build(cgo, context, dockerfile=HEADER.format(n=42, mount=by_hand), cgo=True).log, "the hole"
 
 
+@pytest.mark.parametrize("file, compiles", [("/go/pkg/sumdb/sum.test/latest", False), ("/usr/share/thing", True)])
+def test_what_a_checksum_database_said_is_nothing_to_a_compiler(cgo, file, compiles):
+    """`go mod download` writes it into a layer; of most other files nobody knows."""
+    context = project(cgo)
+    for word in ("one", "two"):
+        text = STAGES.format(run=f"mkdir -p {os.path.dirname(file)} && echo {word} >{file}\nRUN go build -v -o main .", out="/app/main")
+        result = build(cgo, context, dockerfile=text, cgo=True)
+    assert ("runtime" in compiled(result)) == compiles
+
+
 def test_a_header_beside_the_package_that_changed_is_seen(cgo):
     """go hashes the files of a package, not what they include from elsewhere."""
     files = {"go.mod": MOD.format(name="c"), "csrc/answer.h": "#define ANSWER 41\n",
