@@ -93,7 +93,7 @@ static bool found_in(Search *s, const char *dirs, const char *origin, const char
 static bool library_found(Search *s, const ElfFacts *f, const char *path, const char *lib)
 {
     bool there;
-    char *dir = arena_strndup(s->arena, path, (size_t)(path_base(path) - path));
+    char *dir = path_dir(s->arena, path);
     if (strchr(lib, '/'))
         return exists(s, lib, &there) && there;
     if (str_starts(lib, "ld-") || str_starts(lib, "libc.musl-") ||

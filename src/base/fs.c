@@ -280,11 +280,6 @@ int fs_setxattr(int fd, const char *name, const void *value, size_t n)
     return setxattr(proc, name, value, n, 0);
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 bool fs_list(Arena *a, int dirfd, StrList *ret, Err *e)
 {
     int again = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -304,8 +299,7 @@ bool fs_list(Arena *a, int dirfd, StrList *ret, Err *e)
     closedir(d);
     if (!ok)
         return false;
-    if (l.n)
-        qsort(l.v, l.n, sizeof *l.v, by_name);
+    strlist_sort(&l);
     *ret = l;
     return true;
 }
@@ -403,6 +397,11 @@ const char *path_base(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+char *path_dir(Arena *a, const char *path)
+{
+    return arena_strndup(a, path, (size_t)(path_base(path) - path));
 }
 
 uint64_t clock_ns(void)

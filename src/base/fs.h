@@ -87,6 +87,8 @@ char *path_clean(Arena *a, const char *path);
 /* path_join - clean(base "/" path), or clean(path) when it is absolute. */
 char *path_join(Arena *a, const char *base, const char *path);
 const char *path_base(const char *path);
+/* path_dir - what is in front of path_base(), with its slash; "" where there is nothing. */
+char *path_dir(Arena *a, const char *path);
 
 /* clock_ns - monotonic nanoseconds, for durations. */
 uint64_t clock_ns(void);

@@ -96,6 +96,17 @@ char **strlist_argv(Arena *a, const StrList *l)
     return v;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void strlist_sort(StrList *l)
+{
+    if (l->n)
+        qsort(l->v, l->n, sizeof *l->v, by_text);
+}
+
 bool str_same(Str a, Str b)
 {
     return a.len == b.len && (!a.len || !memcmp(a.ptr, b.ptr, a.len));

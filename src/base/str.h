@@ -68,6 +68,8 @@ typedef struct StrList {
 void strlist_add(Arena *a, StrList *l, const char *s);
 /* strlist_add_once - add a string that is not in the list yet. */
 void strlist_add_once(Arena *a, StrList *l, const char *s);
+/* strlist_sort - bytewise. */
+void strlist_sort(StrList *l);
 /* strlist_copy - a new list of the same strings, which are shared. */
 StrList strlist_copy(Arena *a, const StrList *l);
 /* strlist_argv - a NULL-terminated array of the same strings in the arena. */

@@ -236,9 +236,7 @@ static int by_offset(const void *a, const void *b)
 static int by_name(const void *a, const void *b)
 {
     const ZipEntry *x = a, *y = b;
-    size_t n = x->name.len < y->name.len ? x->name.len : y->name.len;
-    int c = n ? memcmp(x->name.ptr, y->name.ptr, n) : 0;
-    return c ? c : (x->name.len > y->name.len) - (x->name.len < y->name.len);
+    return str_order(x->name, y->name);
 }
 
 /* Each entry has at least its header, name and data to itself. */

@@ -183,7 +183,7 @@ bool keep_write(Gomod *g, const char *path, Str bytes)
     char tmp[STORE_TMP_MAX];
     Err ignored = ERR_INIT;
     int store = store_dirfd(g->store);
-    const char *dir = arena_strndup(&a, path, (size_t)(path_base(path) - path));
+    const char *dir = path_dir(&a, path);
     if (!store_tmp(g->store, "text", tmp, &ignored) || !keep_dirs(g, dir) ||
         !fs_write_file(store, tmp, bytes.ptr, bytes.len, &ignored))
         return false;
@@ -251,6 +251,6 @@ bool keep_link(Gomod *g, const char *from, const char *to)
     int store = store_dirfd(g->store);
     if (linkat(store, from, store, to, 0) == 0 || errno == EEXIST)
         return true;
-    const char *dir = arena_strndup(&a, to, (size_t)(path_base(to) - to));
+    const char *dir = path_dir(&a, to);
     return keep_dirs(g, dir) && (linkat(store, from, store, to, 0) == 0 || errno == EEXIST);
 }

@@ -153,11 +153,6 @@ static int by_text(const void *a, const void *b)
     return strcmp(((const DfWord *)a)->text, ((const DfWord *)b)->text);
 }
 
-static int by_string(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 static bool expose_word(Cursor *c, const DfWord *w, StrList *ports)
 {
     Planner *p = c->p;
@@ -196,8 +191,7 @@ static bool do_expose(Cursor *c)
         if (!expose_word(c, &w[i], &ports))
             return false;
     const char *text = arena_printf(a, "EXPOSE %s", listed(a, &ports));
-    if (ports.n)
-        qsort(ports.v, ports.n, sizeof *ports.v, by_string);
+    strlist_sort(&ports);
     for (size_t i = 0; i < ports.n; i++)
         image_set_add(a, &c->st->config.exposed_ports, ports.v[i]);
     planner_history(c->p, c->st, text, STEP_NONE);

@@ -277,11 +277,6 @@ static bool authorize(Registry *r, Arena *a, Host *h, Pass *p, const char **ret,
     return true;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Scopes that the server wants and we did not ask for. */
 static bool widen(Arena *a, StrList *scopes, const char *more)
 {
@@ -290,8 +285,7 @@ static bool widen(Arena *a, StrList *scopes, const char *more)
     for (char *p = strtok_r(copy, " ", &save); p; p = strtok_r(NULL, " ", &save))
         if (scopes->n < 16)
             strlist_add_once(a, scopes, p);
-    if (scopes->n)
-        qsort(scopes->v, scopes->n, sizeof *scopes->v, by_text);
+    strlist_sort(scopes);
     return scopes->n > before;
 }
 

@@ -86,8 +86,7 @@ static bool other_file(Door *x, TarReader *t, const TarEntry *ent, Found *f)
     if (f->n >= FILES_MAX)
         return err_set(x->e, ERR_STORE, "more than %d files", FILES_MAX);
     if (ent->type == '2') {
-        const char *dir =
-            arena_strndup(x->arena, ent->name, (size_t)(path_base(ent->name) - ent->name));
+        const char *dir = path_dir(x->arena, ent->name);
         file.link = path_clean(x->arena, arena_printf(x->arena, "%s%s", dir, ent->link));
     } else if (!stream_file(x, t, NULL, &file.digest, &file.size)) {
         return false;

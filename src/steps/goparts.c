@@ -59,11 +59,6 @@ static bool put_small(int dirfd, const char *path, const char *text, Err *e)
            err_errno(e, ERR_STORE, "change '%s'", path);
 }
 
-static const char *dir_of(Arena *a, const char *path)
-{
-    return arena_strndup(a, path, (size_t)(path_base(path) - path));
-}
-
 /* All but the tree; and what the tree is to be. */
 static bool add_part(StepWork *w, GoParts *p, int farm, const GoModule *m, const char *h1,
                      GoTree *ret_tree, bool *ret_ok, Err *e)
@@ -82,7 +77,7 @@ static bool add_part(StepWork *w, GoParts *p, int farm, const GoModule *m, const
     Part part = {arena_printf(a, "%s@%s", path, version),
                  arena_printf(a, "cache/download/%s/@v/%s", path, version)};
     const char *zip = arena_printf(a, "%s.zip", part.base);
-    if (!fs_mkdirs(farm, dir_of(a, part.base), e))
+    if (!fs_mkdirs(farm, path_dir(a, part.base), e))
         return false;
     if (linkat(store, arena_printf(a, "%s/zip", stored), farm, zip, 0) < 0) {
         *ret_ok = false; /* two go.mod files want it */
@@ -189,7 +184,7 @@ static bool is_changed(int top, int cache, const GoParts *p)
 static bool move(int from, int to, const char *path, Err *e)
 {
     scoped(arena) Arena a = {0};
-    const char *above = dir_of(&a, path);
+    const char *above = path_dir(&a, path);
     if (*above && !fs_mkdirs(to, above, e))
         return false;
     return renameat(from, path, to, path) == 0 || err_errno(e, ERR_STORE, "move '%s'", path);

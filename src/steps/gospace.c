@@ -9,7 +9,6 @@
  */
 #include <dirent.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/utsname.h>
 
 #include "base/fs.h"
@@ -283,11 +282,6 @@ static bool add_layers(World *x, KeyBuilder *k, const Stack *below, const char *
     return true;
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path, Digest *ret,
               bool *ret_ok, Err *e)
 {
@@ -312,8 +306,7 @@ bool go_space(StepWork *w, const Stack *below, const GoRoot *r, const char *path
     if (!add_layers(&x, &k, below, r->goroot, c, sources, e))
         return false;
     add_mounts(&x, &k);
-    if (x.files.n)
-        qsort(x.files.v, x.files.n, sizeof *x.files.v, by_text);
+    strlist_sort(&x.files);
     for (size_t i = 0; i < x.files.n; i++)
         key_text(&k, "file", x.files.v[i]);
     key_end(&k, ret);

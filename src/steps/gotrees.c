@@ -6,7 +6,6 @@
  * a dependency more costs its own files. What lies there and is not in a layer, a whiteout hides.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/sysmacros.h>
 
 #include "base/fs.h"
@@ -133,9 +132,8 @@ static bool fill(StepWork *w, const char *tmp, const GoTree *v, size_t n, Err *e
     scoped(fd) int fd = raw;
     for (size_t i = 0; i < n; i++) {
         scoped(arena) Arena a = {0};
-        const char *above =
-            arena_strndup(&a, v[i].path, (size_t)(path_base(v[i].path) - v[i].path));
-        if (!fs_mkdirs(fd, above, e) || !link_tree(store, fd, v[i].from, v[i].path, e))
+        if (!fs_mkdirs(fd, path_dir(&a, v[i].path), e) ||
+            !link_tree(store, fd, v[i].from, v[i].path, e))
             return false;
     }
     return go_trees_dress(fd, e);
@@ -246,11 +244,6 @@ bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n, Go
 
 /* ---- what is not in a layer ---- */
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 /* Whether one of the sorted paths is `dir`, `n` bytes of it, or is below. */
 static bool has_below(const StrList *l, const char *dir, size_t n)
 {
@@ -287,8 +280,7 @@ bool go_trees_hide(Arena *a, const GoTrees *t, int upper, const char *cache, con
 {
     StrList l = strlist_copy(a, wanted);
     size_t top = strlen(cache) + 1;
-    if (l.n)
-        qsort(l.v, l.n, sizeof *l.v, by_text);
+    strlist_sort(&l);
     for (size_t i = 0; i < t->n; i++) {
         const char *path = t->v[i].path;
         if (has_below(&l, path, strlen(path)))

@@ -266,11 +266,6 @@ static bool levels_of(const View *v, const char *path, Levels *ret, Err *e)
     return true;
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *e)
 {
     Levels levels;
@@ -308,8 +303,7 @@ bool view_list(const View *v, Arena *a, const ViewNode *dir, StrList *ret, Err *
         if (!ok)
             return false;
     }
-    if (names.n)
-        qsort(names.v, names.n, sizeof *names.v, by_name);
+    strlist_sort(&names);
     *ret = names;
     return true;
 }
