@@ -252,8 +252,7 @@ typedef struct Share {
     ZipReader *reader;
     size_t from, to;
     Digest *digests; /* of all entries */
-    Growth growth;
-    bool grows; /* false: to nowhere */
+    Growth growth;   /* without a tree: to nowhere */
     pthread_t thread;
     bool ok;
     Err e;
@@ -265,7 +264,7 @@ static void *share_main(void *arg)
     s->ok = true;
     for (size_t i = s->from; s->ok && i < s->to; i++)
         s->ok = place(s->reader, &s->z->dir.v[i], below_prefix(s->z, &s->z->dir.v[i]),
-                      s->grows ? &s->growth : NULL, &s->digests[i], &s->e);
+                      s->growth.tree ? &s->growth : NULL, &s->digests[i], &s->e);
     return NULL;
 }
 
@@ -331,7 +330,6 @@ static bool each(GoZip *z, const GoZipTree *tree, char ret_h1[static GO_H1_SIZE]
                        .to = share_begin(z, i + 1, n),
                        .digests = digests,
                        .growth = {.tree = tree, .fd = -1, .dir = "", .beside = n > 1},
-                       .grows = tree,
                        .e = ERR_INIT};
     bool ok = run_shares(z, v, n, e);
     for (size_t i = 0; i < n; i++) {

@@ -57,9 +57,10 @@ void gomod_free(Gomod *g)
 
 /* ---- trees ---- */
 
+const struct timespec GOMOD_TIME[2] = {{946684800, 0}, {946684800, 0}}; /* 2000-01-01 */
+
 bool tree_extract(Gomod *g, GoZip *z, const char *path, char ret_h1[static GO_H1_SIZE], Err *e)
 {
-    static const struct timespec AT = {946684800, 0};
     int raw = -1;
     if (mkdirat(store_dirfd(g->store), path, 0755) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(g->store), path);
@@ -67,7 +68,7 @@ bool tree_extract(Gomod *g, GoZip *z, const char *path, char ret_h1[static GO_H1
         return false;
     scoped(fd) int dir = raw;
     /* Writable, for its parents are made anew wherever it is linked; the files are read-only. */
-    GoZipTree tree = {.dirfd = dir, .writable_dirs = true, .mtime = &AT};
+    GoZipTree tree = {.dirfd = dir, .writable_dirs = true, .mtime = GOMOD_TIME};
     return go_zip_extract(z, &tree, ret_h1, e);
 }
 

@@ -116,6 +116,9 @@ NODISCARD bool gomod_step_end(GomodStep *s, Err *e);
 
 /* ---- modules ---- */
 
+/* All that comes from here into a module cache has one time; both as utimensat(2) takes them. */
+extern const struct timespec GOMOD_TIME[2];
+
 /* A module that was used: what an image is made of. */
 typedef struct GomodMaterial {
     GoModule mod;

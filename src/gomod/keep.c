@@ -58,8 +58,7 @@ bool keep_put_zip(Gomod *g, const char *tmp, const GomodMaterial *m, const char 
         return false;
     /* As go leaves it in a module cache, where it may be linked to; and the same each time. */
     const char *zip = arena_printf(&a, "%s/zip", tmp);
-    static const struct timespec AT[] = {{946684800, 0}, {946684800, 0}};
-    if (fchmodat(store, zip, 0644, 0) < 0 || utimensat(store, zip, AT, 0) < 0 ||
+    if (fchmodat(store, zip, 0644, 0) < 0 || utimensat(store, zip, GOMOD_TIME, 0) < 0 ||
         (mkdirat(store, "gomod", 0700) < 0 && errno != EEXIST))
         return err_errno(e, ERR_STORE, "create '%s/gomod'", store_path(g->store));
     if (renameat(store, tmp, store, dir) == 0)

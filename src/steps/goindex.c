@@ -96,23 +96,19 @@ const char *go_version_in(Arena *a, const View *v, const GoRoot *r)
 }
 
 /* All of GOROOT is in the space's name already; which layers have modules is not. */
-static bool name_modules(StepWork *w, const Stack *below, const StepGo *g, Digest *ret, Err *e)
+static void name_modules(StepWork *w, const Stack *below, const StepGo *g, Digest *ret)
 {
     scoped(key) KeyBuilder k;
+    int store = store_dirfd(w->env->store);
     key_begin(&k, "goindex modules 1");
     key_digest(&k, "space", &g->space);
     for (size_t i = 0; i < below->n; i++) {
         char at[STORE_TMP_MAX];
-        int raw = -1;
-        if (!store_snapshot_open(w->env->store, below->ids[i], &raw, e))
-            return false;
-        scoped(fd) int fd = raw;
         store_snapshot_path(below->ids[i], at);
-        if (has_path(fd, modules_of(&g->root)))
+        if (has_path(store, arena_printf(&w->arena, "%s/%s", at, modules_of(&g->root))))
             key_text(&k, "layer", at);
     }
     key_end(&k, ret);
-    return true;
 }
 
 bool go_index_open(StepWork *w, const Stack *below, const View *v, const char *path, StepGo *g,
@@ -129,8 +125,8 @@ bool go_index_open(StepWork *w, const Stack *below, const View *v, const char *p
     key_begin(&k, "goindex goroot 1");
     key_digest(&k, "space", &g->space);
     key_end(&k, &goroot);
-    return name_modules(w, below, g, &modules, e) &&
-           gocache_open(s, &w->arena, &goroot, path, &x[GO_INDEX_GOROOT], e) &&
+    name_modules(w, below, g, &modules);
+    return gocache_open(s, &w->arena, &goroot, path, &x[GO_INDEX_GOROOT], e) &&
            gocache_open(s, &w->arena, &modules, path, &x[GO_INDEX_MODULES], e) &&
            (x[GO_INDEX_MODULES].ids.n || go_kept_give(w, below, v, g, e));
 }

@@ -5,7 +5,6 @@
  * known to be what its zip says, its index is kept beside the zip, and another layer with the same
  * module begins with it: a dependency more costs one index and not those of all.
  */
-
 #include "base/fs.h"
 #include "steps/golang.h"
 

@@ -74,9 +74,6 @@ typedef struct GoTrees {
     size_t n;
 } GoTrees;
 
-/* All files of a module cache that come from here have one time. */
-extern const struct timespec GO_TREES_TIME[2];
-
 /*
  * go_trees_make - have snapshots that have these modules, and maybe others.
  *
@@ -197,7 +194,7 @@ NODISCARD bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const 
                               bool *ret_stale, Err *e);
 /*
  * stepgo_take_parts - put what belongs to the modules that a `go mod download` wanted into what it
- * wrote, which then lies over stepgo_below().
+ * wrote, which then lies over stepgo_below(g->parts).
  *
  *   ret_stale  it did something else than it was thought to do
  *
@@ -205,7 +202,7 @@ NODISCARD bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const 
  */
 NODISCARD bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *upper,
                                  bool *ret_stale, Err *e);
-/* stepgo_below - the snapshots that the step's own stands on; none with NULL. */
+/* stepgo_below - the snapshots that the step's own stands on; none for NULL. */
 const Stack *stepgo_below(const GoParts *p);
 /* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
 NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,

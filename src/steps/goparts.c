@@ -10,23 +10,19 @@
 #include "base/fs.h"
 #include "steps/golang.h"
 
-/* All files of a module cache that come from here have one time. */
-static const struct timespec AT[] = {{946684800, 0}, {946684800, 0}};
-
-/* A module that lies under the root. */
+/* A module that lies under the root: "go/pkg/mod/github.com/!burnt!sushi/toml@v1.3.2" below that,
+ * and "cache/download/github.com/!burnt!sushi/toml/@v/v1.3.2" below the module cache. */
 typedef struct Part {
-    const char *tree; /* "github.com/!burnt!sushi/toml@v1.3.2", relative to the module cache */
-    const char *base; /* "cache/download/github.com/!burnt!sushi/toml/@v/v1.3.2" */
+    const char *tree, *base;
 } Part;
 
 struct GoParts {
-    const char *cache; /* of the module cache, relative to the root */
+    const char *cache; /* the module cache, relative to the root */
     const char *farm;  /* it, with all but trees, relative to store_dirfd() */
     StrList made;      /* directories on the way to it that are not below, relative to the root */
     Part *v;
     size_t n, cap;
     GoTrees trees;
-    bool taken; /* the layer has modules */
 };
 
 static const char *const ENDINGS[] = {".zip", ".ziphash", ".lock"};
@@ -55,7 +51,7 @@ static bool put_small(int dirfd, const char *path, const char *text, Err *e)
 {
     if (!fs_write_file(dirfd, path, text, strlen(text), e))
         return false;
-    return (fchmodat(dirfd, path, 0644, 0) == 0 && utimensat(dirfd, path, AT, 0) == 0) ||
+    return (fchmodat(dirfd, path, 0644, 0) == 0 && utimensat(dirfd, path, GOMOD_TIME, 0) == 0) ||
            err_errno(e, ERR_STORE, "change '%s'", path);
 }
 
@@ -74,7 +70,7 @@ static bool add_part(StepWork *w, GoParts *p, int farm, const GoModule *m, const
               go_version_escape(a, m->version, &version, &ignored);
     if (!*ret_ok)
         return true; /* go has it from a proxy */
-    Part part = {arena_printf(a, "%s@%s", path, version),
+    Part part = {arena_printf(a, "%s/%s@%s", p->cache, path, version),
                  arena_printf(a, "cache/download/%s/@v/%s", path, version)};
     const char *zip = arena_printf(a, "%s.zip", part.base);
     if (!fs_mkdirs(farm, path_dir(a, part.base), e))
@@ -86,7 +82,7 @@ static bool add_part(StepWork *w, GoParts *p, int farm, const GoModule *m, const
     if (!put_small(farm, arena_printf(a, "%s.ziphash", part.base), h1, e) ||
         !put_small(farm, arena_printf(a, "%s.lock", part.base), "", e))
         return false;
-    *ret_tree = (GoTree){arena_printf(a, "%s/%s", p->cache, part.tree), h1, tree};
+    *ret_tree = (GoTree){part.tree, h1, tree};
     *ARENA_PUSH(a, p->v, p->n, p->cap) = part;
     return true;
 }
@@ -190,7 +186,8 @@ static bool move(int from, int to, const char *path, Err *e)
     return renameat(from, path, to, path) == 0 || err_errno(e, ERR_STORE, "move '%s'", path);
 }
 
-/* ... with the files that are beside its words. */
+/* The modules of whose versions it has the words, which it asked for: their zips go to the words.
+ */
 static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, StrList *wanted, Err *e)
 {
     for (size_t i = 0; i < p->n; i++) {
@@ -202,7 +199,7 @@ static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, StrList *wa
         for (size_t k = 0; k < NELEM(ENDINGS); k++)
             if (!move(farm, cache, arena_printf(&a, "%s%s", part->base, ENDINGS[k]), e))
                 return false;
-        strlist_add(&w->arena, wanted, arena_printf(&w->arena, "%s/%s", p->cache, part->tree));
+        strlist_add(&w->arena, wanted, part->tree);
     }
     return true;
 }
@@ -213,7 +210,7 @@ static bool set_all(int top, int cache, const GoParts *p, Err *e)
         return false;
     for (size_t i = 0; i < p->made.n; i++)
         if (fchmodat(top, p->made.v[i], 0755, 0) < 0 ||
-            utimensat(top, p->made.v[i], GO_TREES_TIME, AT_SYMLINK_NOFOLLOW) < 0)
+            utimensat(top, p->made.v[i], GOMOD_TIME, AT_SYMLINK_NOFOLLOW) < 0)
             return err_errno(e, ERR_STORE, "touch '%s'", p->made.v[i]);
     return true;
 }
@@ -255,6 +252,7 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
     StrList wanted = {0};
     scoped(stack_view) StackView sv = {0};
     *ret_stale = false;
+    g->parts = NULL;
     if (!p)
         return true;
     if (!fs_open_dir(store, upper, &raw, e))
@@ -271,7 +269,7 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
     if (!fs_open_dir(store, p->farm, &farm, e))
         return false;
     scoped(fd) int from = farm;
-    p->taken = true;
+    g->parts = p;
     return take_parts(w, from, cache, p, &wanted, e) &&
            go_trees_hide(&w->arena, &p->trees, top, p->cache, &wanted, e) &&
            set_all(top, cache, p, e);
@@ -280,5 +278,5 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
 const Stack *stepgo_below(const GoParts *p)
 {
     static const Stack NOTHING = {0};
-    return p && p->taken ? &p->trees.stack : &NOTHING;
+    return p ? &p->trees.stack : &NOTHING;
 }

@@ -15,8 +15,6 @@
 /* A path that is looked for is looked for in each of them. */
 enum { CHAIN_MAX = 6 };
 
-const struct timespec GO_TREES_TIME[2] = {{946684800, 0}, {946684800, 0}};
-
 /* ---- what is in a snapshot ---- */
 
 static void parts_key(SnapshotId id, Digest *ret)
@@ -98,7 +96,7 @@ static bool link_tree(int from, int to, const char *name, const char *as, Err *e
         if (errno != EPERM || !link_tree(in, out, names.v[i], names.v[i], e)) /* a directory */
             return e->kind ? false : err_errno(e, ERR_STORE, "link '%s'", names.v[i]);
     }
-    return (fchmod(out, 0555) == 0 && futimens(out, GO_TREES_TIME) == 0) ||
+    return (fchmod(out, 0555) == 0 && futimens(out, GOMOD_TIME) == 0) ||
            err_errno(e, ERR_STORE, "change '%s'", as);
 }
 
@@ -118,7 +116,7 @@ bool go_trees_dress(int fd, Err *e)
                 : -1;
         if (sub >= 0 && (!go_trees_dress(sub, e) || fchmod(sub, 0755) < 0))
             return e->kind ? false : err_errno(e, ERR_STORE, "chmod '%s'", names.v[i]);
-        if (utimensat(fd, names.v[i], GO_TREES_TIME, AT_SYMLINK_NOFOLLOW) < 0)
+        if (utimensat(fd, names.v[i], GOMOD_TIME, AT_SYMLINK_NOFOLLOW) < 0)
             return err_errno(e, ERR_STORE, "touch '%s'", names.v[i]);
     }
     return true;
