@@ -318,7 +318,7 @@ static bool prepare(Build *b, const StrList *operands)
         kept[i] = b->targets[i].result;
     b->env.kept = kept;
     b->env.nkept = b->ntarget;
-    result_naming(b);
+    b->env.times = b->opts->squash ? NULL : &b->times;
     go_scope(&b->opts->go, b->arena, &b->env);
     event_span(&b->env.sink, 0, "resolve and plan", at);
     return true;

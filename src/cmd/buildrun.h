@@ -109,7 +109,6 @@ typedef struct Build {
     size_t ntarget;
     SourceImage *bases;
     StepsEnv env;
-    StepsNaming naming;
     struct SshAgents *ssh; /* NULL: none was started */
     Solution sol;
     GomodMaterial *materials; /* for --metadata-file: the Go modules of the build */
@@ -166,8 +165,6 @@ NODISCARD bool result_make(Build *b);
 NODISCARD bool result_report(Build *b);
 /* result_enter - have the mode's namespaces, in which snapshots are read and written. */
 NODISCARD bool result_enter(Build *b);
-/* result_naming - let steps name layers of the image early. */
-void result_naming(Build *b);
 /* result_of - what a target's steps led to. */
 const StepResult *result_of(const Build *b, const Target *t);
 

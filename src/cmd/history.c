@@ -43,10 +43,15 @@ static bool layer_size(Store *s, const StoreLayer *l, Line *ret, Err *e)
 {
     static const Compression FORMS[] = {COMP_GZIP, COMP_ZSTD, COMP_NONE};
     LayerTimes times;
+    SnapshotDiff diff;
     Digest digest, packed;
     ret->sized = true;
-    if (layer_times_parse(l->times, &times))
-        return export_diff_id(s, l->snapshot, times, &digest, &ret->size, e);
+    if (layer_times_parse(l->times, &times)) {
+        if (!snapshot_diff_id(s, l->snapshot, times, &diff, e))
+            return false;
+        ret->size = diff.size;
+        return true;
+    }
     for (size_t i = 0; i < NELEM(FORMS); i++) {
         bool found, have = false;
         uint64_t size;

@@ -65,28 +65,6 @@ static bool add_base(Build *b, Target *t, const SourceImage *base)
     return true;
 }
 
-static bool name_layer(void *arg, int dirfd, StepDiff *ret, Err *e)
-{
-    const Build *b = arg;
-    ExportDiff d;
-    if (!export_diff_of(dirfd, b->times, &d, e))
-        return false;
-    *ret = (StepDiff){d.id, d.size};
-    return true;
-}
-
-static bool keep_name(void *arg, SnapshotId id, const StepDiff *d, Err *e)
-{
-    const Build *b = arg;
-    return export_diff_keep(b->store, id, b->times, &(ExportDiff){d->id, d->size}, e);
-}
-
-void result_naming(Build *b)
-{
-    b->naming = (StepsNaming){name_layer, keep_name, b};
-    b->env.naming = b->opts->squash ? NULL : &b->naming;
-}
-
 static bool collect_layers(Build *b, Target *t)
 {
     const StepResult *r = result_of(b, t);
@@ -100,14 +78,15 @@ static bool collect_layers(Build *b, Target *t)
         return false;
     for (size_t i = 0; i < n; i++) {
         StoreLayer *l = &t->layers[t->nlayer++];
-        uint64_t size;
+        SnapshotDiff diff;
         *l = (StoreLayer){.snapshot = own[i].snapshot,
                           .times = layer_times_text(b->arena, b->times)};
-        if (!export_diff_known(b->store, l->snapshot, b->times) && !result_enter(b))
+        if (!snapshot_diff_known(b->store, l->snapshot, b->times) && !result_enter(b))
             return false;
-        if (!export_diff_id(b->store, l->snapshot, b->times, &l->diff_id, &size, b->e))
+        if (!snapshot_diff_id(b->store, l->snapshot, b->times, &diff, b->e))
             return err_wrap(b->e, "layer %zu", i + 1);
-        t->size += size;
+        l->diff_id = diff.id;
+        t->size += diff.size;
     }
     if (t->nlayer > IMAGE_MAX_LAYERS)
         return err_set(b->e, ERR_DOCKERFILE,

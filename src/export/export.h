@@ -17,32 +17,6 @@
 #include "store/store.h"
 
 /*
- * export_diff_id - the diff ID of a snapshot packed by the rule, remembered after the first time.
- * The empty snapshot is the layer without entries.
- */
-NODISCARD bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret,
-                              uint64_t *ret_size, Err *e);
-
-/* What a layer is called, and the bytes of its tar stream. */
-typedef struct ExportDiff {
-    Digest id;
-    uint64_t size;
-} ExportDiff;
-
-/*
- * export_diff_of - the diff ID of a directory that will be a snapshot. export_diff_keep - it has
- * become this one: export_diff_id() knows it. Fail with ERR_STORE, or ERR_STEP for a name that no
- * layer can hold.
- */
-NODISCARD bool export_diff_of(int dirfd, LayerTimes times, ExportDiff *ret, Err *e);
-NODISCARD bool export_diff_keep(Store *s, SnapshotId id, LayerTimes times, const ExportDiff *d,
-                                Err *e);
-
-/* export_diff_known - whether export_diff_id would answer from memory, without reading the
- * snapshot. */
-bool export_diff_known(Store *s, SnapshotId id, LayerTimes times);
-
-/*
  * export_commit - keep an image.
  *
  *   config   complete but for diff_ids, which are set here from `layers`

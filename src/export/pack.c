@@ -1,85 +1,10 @@
 /*
- * export/pack.c - snapshots to diff IDs and blobs.
+ * export/pack.c - snapshots to blobs.
  */
 #include "base/fs.h"
-#include "base/key.h"
 #include "base/pool.h"
 #include "export/parts.h"
 #include "snapshot/snapshot.h"
-
-/* What is remembered of a snapshot: 32 bytes of diff ID, 8 of size. */
-typedef struct DiffFact {
-    Digest diff_id;
-    uint8_t size[8];
-} DiffFact;
-
-static void fact_key(SnapshotId id, LayerTimes times, Digest *ret)
-{
-    scoped(arena) Arena a = {0};
-    scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    key_begin(&k, "diff 1");
-    key_text(&k, "snapshot", arena_printf(&a, "%llu", (unsigned long long)id));
-    key_text(&k, "times", layer_times_text(&a, times));
-    key_end(&k, ret);
-}
-
-bool export_diff_known(Store *s, SnapshotId id, LayerTimes times)
-{
-    scoped(buf) Buf value = BUF_INIT;
-    Err ignored = ERR_INIT;
-    Digest key;
-    bool found;
-    fact_key(id, times, &key);
-    return store_memo_get(s, &key, &value, &found, &ignored) && found &&
-           value.len == sizeof(DiffFact);
-}
-
-static const LayerForm UNPACKED = {PACK_NOTHING, LAYER_LEVEL_OWN};
-
-bool export_diff_of(int dirfd, LayerTimes times, ExportDiff *ret, Err *e)
-{
-    LayerFacts facts;
-    if (!layer_pack_parts(&dirfd, 1, times, UNPACKED, -1, 1, &facts, e))
-        return false;
-    *ret = (ExportDiff){facts.diff_id, facts.size};
-    return true;
-}
-
-bool export_diff_keep(Store *s, SnapshotId id, LayerTimes times, const ExportDiff *d, Err *e)
-{
-    DiffFact fact = {.diff_id = d->id};
-    Digest key;
-    fact_key(id, times, &key);
-    for (size_t i = 0; i < 8; i++)
-        fact.size[i] = (uint8_t)(d->size >> (8 * i));
-    return store_memo_put(s, &key, &fact, sizeof fact, e);
-}
-
-bool export_diff_id(Store *s, SnapshotId id, LayerTimes times, Digest *ret, uint64_t *ret_size,
-                    Err *e)
-{
-    scoped(buf) Buf value = BUF_INIT;
-    LayerFacts facts;
-    DiffFact fact;
-    Digest key;
-    bool found;
-    fact_key(id, times, &key);
-    if (!store_memo_get(s, &key, &value, &found, e))
-        return false;
-    if (found && value.len == sizeof fact) {
-        memcpy(&fact, value.ptr, sizeof fact);
-        *ret = fact.diff_id;
-        *ret_size = 0;
-        for (size_t i = 0; i < 8; i++)
-            *ret_size |= (uint64_t)fact.size[i] << (8 * i);
-        return true;
-    }
-    if (!snapshot_pack(s, id, times, UNPACKED, -1, 1, &facts, e))
-        return false;
-    *ret = facts.diff_id;
-    *ret_size = facts.size;
-    return export_diff_keep(s, id, times, &(ExportDiff){facts.diff_id, facts.size}, e);
-}
 
 bool export_commit(Store *s, Arena *a, ImageConfig *config, const StoreLayer *layers, size_t nlayer,
                    uint64_t size, int64_t created, Digest *ret_id, Err *e)

@@ -101,6 +101,27 @@ NODISCARD bool snapshot_keep(Store *s, const Digest *diff_id, const char *tmp, S
 NODISCARD bool snapshot_pack(Store *s, SnapshotId id, LayerTimes times, LayerForm form, int outfd,
                              unsigned nthread, LayerFacts *ret, Err *e);
 
+/* What the layer of a snapshot is called, and the bytes of its tar stream. */
+typedef struct SnapshotDiff {
+    Digest id;
+    uint64_t size;
+} SnapshotDiff;
+
+/*
+ * snapshot_diff_id - the diff ID of a snapshot packed by the rule, remembered after the first time.
+ * The empty snapshot is the layer without entries. Fails as snapshot_pack().
+ */
+NODISCARD bool snapshot_diff_id(Store *s, SnapshotId id, LayerTimes times, SnapshotDiff *ret,
+                                Err *e);
+/* snapshot_diff_known - whether snapshot_diff_id() would answer from memory, without reading the
+ * snapshot. */
+bool snapshot_diff_known(Store *s, SnapshotId id, LayerTimes times);
+/* snapshot_diff_of - that of a directory that will be a snapshot. snapshot_diff_keep - it has
+ * become this one, and snapshot_diff_id() knows it. */
+NODISCARD bool snapshot_diff_of(int dirfd, LayerTimes times, SnapshotDiff *ret, Err *e);
+NODISCARD bool snapshot_diff_keep(Store *s, SnapshotId id, LayerTimes times, const SnapshotDiff *d,
+                                  Err *e);
+
 /*
  * snapshot_squash - what several snapshots, bottom first, change of the stack below, as one.
  *

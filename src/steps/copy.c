@@ -314,8 +314,10 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     Stack below = {0};
     Copied written = {0};
     bool lists = stacked_lists(w), able = stacked_is_able(w), done = false;
-    if (!copy_early_take(w, ret, &done, e) || done)
-        return done;
+    if (!copy_early_take(w, ret, &done, e))
+        return false;
+    if (done)
+        return true;
     if (!c->link && !steps_stack(w->env, &w->arena, w->parent, &below, e))
         return false;
     if (able && !w->anew && !stacked_write(w, &below, ret, &done, e))

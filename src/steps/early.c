@@ -18,7 +18,7 @@ typedef struct CopyEarly {
     StepWork work; /* the same step, with an arena of the thread's */
     Copied written;
     Upper up;
-    StepDiff diff;
+    SnapshotDiff diff;
     bool named; /* `diff` is set */
     bool ok;
 } CopyEarly;
@@ -60,15 +60,15 @@ static void *early_main(void *arg)
 {
     CopyEarly *x = arg;
     StepWork *w = &x->work;
-    const StepsNaming *n = w->env->naming;
+    const LayerTimes *times = w->env->times;
     Stack below = {0};
     Err ignored = ERR_INIT; /* then the step is written again, and says it */
     uint64_t at = clock_ns();
     x->ok = (w->step->u.copy.link || steps_stack(w->env, &w->arena, w->parent, &below, &ignored)) &&
             copy_fill(w, &below, &x->written, &x->up, &ignored) && x->written.tree.n == 1 &&
             upper_set_times(&x->up, &ignored);
-    x->named =
-        x->ok && n && is_kept(w->env, w->step) && n->diff(n->arg, x->up.dirfd, &x->diff, &ignored);
+    x->named = x->ok && times && is_kept(w->env, w->step) &&
+               snapshot_diff_of(x->up.dirfd, *times, &x->diff, &ignored);
     steps_span(w, "write ahead", at);
     return NULL;
 }
@@ -94,37 +94,43 @@ void copy_early(StepWork *w)
 
 static bool keep(StepWork *w, CopyEarly *x, SnapshotId *ret, Err *e)
 {
-    const StepsNaming *n = w->env->naming;
-    if (!upper_commit(&x->up, ret, e) || (x->named && !n->keep(n->arg, *ret, &x->diff, e)))
+    Store *s = w->env->store;
+    if (!upper_commit(&x->up, ret, e) ||
+        (x->named && !snapshot_diff_keep(s, *ret, *w->env->times, &x->diff, e)))
         return false;
     x->written.snapshot = *ret;
     x->written.tree.v[0].content = w->sources[0].selection.tree.v[0].content;
     return !stacked_lists(w) || stacked_keep(w, &x->written, e);
 }
 
-bool copy_early_take(StepWork *w, SnapshotId *ret, bool *ret_done, Err *e)
+/* The thread's work, which is over; NULL: there was none. */
+static CopyEarly *take(StepWork *w)
 {
     CopyEarly *x = w->early;
-    *ret_done = false;
-    if (!x)
-        return true;
-    (void)pthread_join(x->thread, NULL);
+    if (x)
+        (void)pthread_join(x->thread, NULL);
     w->early = NULL;
-    *ret_done = x->ok && w->sources[0].selected;
-    bool ok = !*ret_done || keep(w, x, ret, e);
+    return x;
+}
+
+static void discard(CopyEarly *x)
+{
+    if (!x)
+        return;
     upper_abort(&x->up);
     steps_work_done(&x->work);
-    *ret_done = *ret_done && ok;
+}
+
+bool copy_early_take(StepWork *w, SnapshotId *ret, bool *ret_done, Err *e)
+{
+    CopyEarly *x = take(w);
+    *ret_done = x && x->ok && w->sources[0].selected;
+    bool ok = !*ret_done || keep(w, x, ret, e);
+    discard(x);
     return ok;
 }
 
 void copy_early_drop(StepWork *w)
 {
-    CopyEarly *x = w->early;
-    if (!x)
-        return;
-    (void)pthread_join(x->thread, NULL);
-    w->early = NULL;
-    upper_abort(&x->up);
-    steps_work_done(&x->work);
+    discard(take(w));
 }

@@ -39,19 +39,6 @@ typedef struct StepGit {
     SnapshotId snapshot;
 } StepGit;
 
-/* What a layer is called, and its size. */
-typedef struct StepDiff {
-    Digest id;
-    uint64_t size;
-} StepDiff;
-
-/* How layers of images are named, for those that may be while something else is waited for. */
-typedef struct StepsNaming {
-    bool (*diff)(void *arg, int dirfd, StepDiff *ret, Err *e); /* of a directory; any thread */
-    bool (*keep)(void *arg, SnapshotId id, const StepDiff *d, Err *e); /* it became this snapshot */
-    void *arg;
-} StepsNaming;
-
 /* What all steps of one build share; nothing of it changes while steps run. */
 typedef struct StepsEnv {
     Store *store;
@@ -61,8 +48,8 @@ typedef struct StepsEnv {
     const uint32_t
         *kept; /* steps that images are made of; the plan's own result need not be here */
     size_t nkept;
-    const StepsNaming *naming; /* NULL: layers are named later */
-    const SourceImage *bases;  /* as plan numbers them */
+    const LayerTimes *times;  /* of layers of images, for diff IDs; NULL: those are no steps' */
+    const SourceImage *bases; /* as plan numbers them */
     StrList step_env; /* NAME=VALUE for RUN only: in no key, image or history; a set name wins over
                          it */
     const StepSecret *secrets;
