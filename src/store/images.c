@@ -178,18 +178,21 @@ static bool find_tag(Store *s, const char *name, Digest *ret, bool *ret_found, E
  */
 static bool count_as_cache(Store *s, const Digest *id, Err *e)
 {
+    enum { DOCUMENTS = 16 << 10 }; /* config and manifest */
+    static const int64_t UNKNOWN = INT64_C(1) << 50;
     static const char SQL[] =
-        "UPDATE fact SET value = value + 16384 + (" /* config and manifest */
-        "SELECT coalesce(sum(CASE WHEN EXISTS(SELECT 1 FROM part WHERE snapshot = l.snapshot)"
-        " THEN 1 << 50 ELSE coalesce((SELECT size FROM use WHERE name = 's' || l.snapshot), 1 << "
-        "50)"
-        " END + coalesce((SELECT sum(size) FROM packed WHERE diff_id = l.diff_id), 0)), 0)"
-        " FROM image_layer l WHERE l.image = ? AND NOT EXISTS(SELECT 1 FROM image_layer o"
+        "UPDATE fact SET value = value + ?2 + (SELECT coalesce(sum(CASE"
+        " WHEN EXISTS(SELECT 1 FROM part WHERE snapshot = l.snapshot) THEN ?3"
+        " ELSE coalesce((SELECT size FROM use WHERE name = 's' || l.snapshot), ?3) END"
+        " + coalesce((SELECT sum(size) FROM packed WHERE diff_id = l.diff_id), 0)), 0)"
+        " FROM image_layer l WHERE l.image = ?1 AND NOT EXISTS(SELECT 1 FROM image_layer o"
         " JOIN tag t ON t.image = o.image WHERE o.diff_id = l.diff_id)) WHERE name = 'cache'";
     scoped(stmt) Stmt q = {0};
     if (!db_begin(s, SQL, &q, e))
         return false;
     db_bind_digest(&q, 1, id);
+    db_bind_int(&q, 2, DOCUMENTS);
+    db_bind_int(&q, 3, UNKNOWN);
     return db_run(&q, e);
 }
 
