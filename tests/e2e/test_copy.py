@@ -588,6 +588,7 @@ RUN mkdir -m 0700 /there && echo old >/file && ln -s /there /to
 
 
 @pytest.mark.parametrize("line", ["COPY --from=made /d/big /", "COPY --from=made /d/big /there", "COPY --from=made /d/big /new/dir/",
+                                  "COPY --from=made /d/big /bin/",
                                   "COPY --from=made /d/big /file", "COPY --from=made /link /to/x", "COPY --link --from=made /d/big /a/b",
                                   "COPY --from=made --chown=7:8 --chmod=u+s,g-w /d/big /x", "COPY --from=made --chmod=0600 /d/big /y\nRUN chmod 0644 /y"])
 def test_a_big_file_is_written_and_named_while_it_is_read_for_the_key(lighter, line):
@@ -596,13 +597,16 @@ def test_a_big_file_is_written_and_named_while_it_is_read_for_the_key(lighter, l
     text = BIG.format(word=line.replace(" ", "_").replace("\n", "_"), when=WHEN, line=line)
 
     def build(*args):
-        result = lighter.build(context, "--epoch=content", "--trace", trace, *args, dockerfile=text, tag="ahead")
+        result = lighter.build(context, "--trace", trace, *args, dockerfile=text, tag="ahead")
         return result.id, any(e["name"] == "write ahead" for e in json.loads(trace.read_text())["traceEvents"])
-    first, ahead = build()
+    first, ahead = build("--epoch=content")
     assert ahead
-    assert build("--no-cache-filter", "final") == (first, False)
+    assert build("--epoch=content", "--no-cache-filter", "final") == (first, False)
     assert lighter.image("ahead").rootfs()
     assert lighter("store", "check").code == 0
+    assert build("--no-cache")[1], "with the times that directories have"
+    checked = lighter("store", "check")
+    assert checked.code == 0, checked.stdout + checked.stderr
 
 
 def test_what_was_written_ahead_of_a_hit_is_dropped(lighter):
