@@ -132,6 +132,13 @@ def waiting():
                     f"test -s /e && sync && echo up=yes && sleep {marker}\n")
 
 
+def asleep(marker):
+    """The step's last process; the shell says that it is up before it starts this one."""
+    pids = wait_for(lambda: processes_with("sleep\0" + marker), 20)
+    assert pids
+    return pids
+
+
 def ended(marker):
     assert wait_for(lambda: not processes_with("sleep\0" + marker), 20)
 
@@ -160,9 +167,10 @@ def test_where_lighter_and_the_keeper_of_mode_chroot_are_both_killed_the_next_bu
     """What docs/security.md promises for that mode: SIGKILL leaves it until the next build sweeps the store."""
     marker, text = waiting()
     child, _ = start(lighter, kept, text)
+    sleeping = asleep(marker)
     children = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
     os.kill(child.pid, signal.SIGSTOP)
-    for pid in [*children, child.pid, *processes_with("sleep\0" + marker)]:
+    for pid in [*children, child.pid, *sleeping]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     child.communicate(timeout=30)
@@ -326,13 +334,14 @@ def test_a_core_of_lighter_s_processes_holds_no_secret(lighter, kept, sig):
     marker, text = waiting()
     child, _ = start(lighter, kept, text, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2))
     try:
+        sleeping = asleep(marker)
         own = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()] + [child.pid]
         os.kill(child.pid, signal.SIGSTOP)  # it would end the others
         for pid in own:
             os.kill(pid, sig)
         os.kill(child.pid, signal.SIGCONT)
         child.communicate(timeout=30)
-        for pid in processes_with("sleep\0" + marker):
+        for pid in sleeping:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         ended(marker)
