@@ -252,6 +252,9 @@ bool sandbox_mount(Arena *a, const SandboxSpec *spec, Err *e)
     if (!mount_system(spec, &r, e))
         return false;
     scoped(fd) int null = fs_open_in_root(r.fd, "/dev/null", O_PATH, 0);
-    return mount_files(a, spec, &r, e) && mount_extras(a, spec, &r, e) &&
-           protect_root(spec, &r, e) && enter_root(&r, e) && (spec->insecure || hide(null, e));
+    if (!mount_files(a, spec, &r, e) || !mount_extras(a, spec, &r, e) ||
+        !protect_root(spec, &r, e) || !enter_root(&r, e) || (!spec->insecure && !hide(null, e)))
+        return false;
+    report_fd(REPORT_ROOT, r.fd);
+    return true;
 }

@@ -9,6 +9,7 @@
 
 #include "base/cancel.h"
 #include "base/fs.h"
+#include "base/late.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/chroot.h"
 #include "sandbox/relay.h"
@@ -29,6 +30,7 @@ typedef struct Running {
     Relay *relay;
     Cgroup cgroup;
     Terminal terminal;
+    int root;    /* its root, which nobody waits for to be unmounted; -1: there is none */
     int network; /* what passt says; -1: there is none */
     pid_t network_pid;
     Buf said;
@@ -146,6 +148,7 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         break;
     case REPORT_TTY: /* their descriptors are what counts */
     case REPORT_LISTEN:
+    case REPORT_ROOT:
         break;
     case REPORT_EXIT:
         r->got_exit = true;
@@ -189,6 +192,8 @@ static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
         terminal_begin(&r->terminal, fd, !r->spec->no_input);
     else if (rep.kind == REPORT_LISTEN && nfd && r->spec->listening)
         r->spec->listening(r->spec->listening_arg, fd);
+    else if (rep.kind == REPORT_ROOT && nfd)
+        r->root = fd;
     else
         take_report(r, stubs, &rep);
 }
@@ -227,6 +232,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
 {
     Running r = {.output = -1,
                  .status = -1,
+                 .root = -1,
                  .network = -1,
                  .cgroup = CGROUP_NONE,
                  .terminal = TERMINAL_NONE,
@@ -241,6 +247,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     if (!links_prepare(spec, e) || !relay_new(&arena, spec, &relay, e) ||
         !cgroup_new(spec->limits, &cgroup, e) || !spec_write(spec, &raw, e))
         return false;
+    late_close_now(); /* what lies under the new root must be nobody's upper any more */
     r.relay = relay;
     r.cgroup = cgroup;
     scoped(fd) int specfd = raw;
@@ -266,6 +273,8 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
     }
     end_network(&r);
+    if (r.root >= 0)
+        late_close(r.root);
     for (size_t i = stubs.n; i-- > 0;)
         stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
     arena_done(&stubs.arena);

@@ -16,13 +16,13 @@
  * one.
  */
 #include <errno.h>
-#include <linux/close_range.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/late.h"
 #include "store/keep.h"
 
 enum { BOOT_ID_LEN = 36 };
@@ -286,7 +286,7 @@ static void let_go(Store *s)
     if (dir != 3 && dup3(dir, 3, O_CLOEXEC) < 0)
         _exit(1);
     s->dirfd = 3;
-    (void)close_range(4, ~0U, 0);
+    late_close_others(4);
 }
 
 void durable_settle(Store *s)

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/key.h"
+#include "base/late.h"
 #include "base/map.h"
 #include "base/opt.h"
 #include "base/pool.h"
@@ -1192,6 +1193,39 @@ static void beneath_a_directory_links_and_escapes_are_errors(void **state)
     assert_true(fd >= 0);
 }
 
+/* ---- descriptors ---- */
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* The process that stays behind has nothing open but what takes long to close, until it ends. */
+static void all_but_what_is_closed_late_is_closed(void **state)
+{
+    int first[2], second[2], status;
+    (void)state;
+    assert_int_equal(pipe(first), 0);
+    assert_int_equal(pipe(second), 0);
+    late_close(second[0]);
+    late_close(first[1]);
+    pid_t pid = fork();
+    if (pid == 0) {
+        late_close_others(3);
+        _exit(is_open(first[1]) && is_open(second[0]) && !is_open(first[0]) && !is_open(second[1])
+                  ? 0
+                  : 1);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_true(is_open(first[1]) && is_open(second[0]));
+    late_close_now();
+    assert_false(is_open(first[1]) || is_open(second[0]));
+    assert_true(is_open(first[0]) && is_open(second[1]));
+    close(first[0]);
+    close(second[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1211,6 +1245,7 @@ int main(void)
         cmocka_unit_test(a_string_of_any_bytes_is_valid_json),
         cmocka_unit_test(path_clean_is_gos_path_clean),
         cmocka_unit_test(an_absolute_path_replaces_what_it_is_joined_to),
+        cmocka_unit_test(all_but_what_is_closed_late_is_closed),
         cmocka_unit_test(ten_thousand_keys_are_found_and_no_others),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_never_given_twice),
         cmocka_unit_test(a_pushed_array_keeps_its_elements_when_it_moves),
