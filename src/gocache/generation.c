@@ -7,8 +7,9 @@
 #include "base/fs.h"
 #include "gocache/inside.h"
 
-/* More are made one: a name that is in none is looked for in all. */
-enum { GENERATIONS_MAX = 8 };
+/* More become fewer: a name that is in none is looked for in all. One that has so many times the
+ * files of the smaller ones together stays, for each of its files would cost a link. */
+enum { GENERATIONS_MAX = 8, MUCH = 4 };
 
 bool generation_begin(Gocache *c, Arena *a, Generation *ret, Err *e)
 {
@@ -48,7 +49,7 @@ bool generation_own(int fd, const char *path, Err *e)
 }
 
 /* All that an older generation has, under a second name. */
-static bool link_generation(const Generation *g, const char *id, Err *e)
+static bool link_generation(Generation *g, const char *id, Err *e)
 {
     scoped(arena) Arena a = {0};
     const Gocache *c = g->c;
@@ -65,24 +66,40 @@ static bool link_generation(const Generation *g, const char *id, Err *e)
             const char *path = arena_printf(&a, "%02x/%s", i, names.v[k]);
             if (!generation_dir(g->fd, path, e))
                 return false;
-            if (linkat(from, names.v[k], g->fd, path, 0) < 0 && errno != EEXIST)
+            bool is_new = linkat(from, names.v[k], g->fd, path, 0) == 0;
+            if (!is_new && errno != EEXIST)
                 return err_errno(e, ERR_STORE, "link '%s/%s'", dir, names.v[k]);
+            g->files += is_new;
         }
     }
     return true;
 }
 
-static bool take_over(const Generation *g, Arena *a, Err *e)
+/* How many of the space are big enough to stay. */
+static size_t count_big(const Generation *g)
 {
     const Gocache *c = g->c;
-    scoped(buf) Buf replaces = BUF_INIT;
-    for (size_t i = 0; c->ids.n >= GENERATIONS_MAX && i < c->ids.n; i++) {
-        if (!link_generation(g, c->ids.v[i], e))
+    uint64_t small = g->files;
+    size_t n = c->n;
+    while (n >= GENERATIONS_MAX || (n && n < c->n && c->v[n - 1].files <= MUCH * small))
+        small += c->v[--n].files;
+    return n;
+}
+
+static bool take_over(Generation *g, Arena *a, Err *e)
+{
+    Gocache *c = g->c;
+    scoped(buf) Buf names = BUF_INIT, about = BUF_INIT;
+    size_t nbig = count_big(g);
+    for (size_t i = nbig; i < c->n; i++) {
+        if (!link_generation(g, c->v[i].id, e))
             return false;
-        buf_printf(&replaces, "%s\n", c->ids.v[i]);
+        buf_printf(&names, "%s\n", c->v[i].id);
     }
-    return fs_write_file(store_dirfd(c->store), arena_printf(a, "%s/replaces", g->tmp),
-                         buf_str(&replaces), replaces.len, e);
+    c->n = nbig;
+    buf_printf(&about, "%llu files\n%s", (unsigned long long)g->files, buf_str(&names));
+    return fs_write_file(store_dirfd(c->store), arena_printf(a, "%s/about", g->tmp),
+                         buf_str(&about), about.len, e);
 }
 
 static bool publish(Generation *g, Arena *a, const char *what, Err *e)
@@ -99,7 +116,7 @@ static bool publish(Generation *g, Arena *a, const char *what, Err *e)
         return false;
     if (renameat(store, g->tmp, store, id) < 0)
         return err_errno(e, ERR_STORE, "make '%s/%s'", store_path(s), id);
-    strlist_add(a, &g->c->ids, id);
+    generation_add(g->c, a, id, g->files);
     return true;
 }
 
@@ -114,16 +131,17 @@ bool generation_end(Generation *g, Arena *a, bool ok, const char *what, Err *e)
 
 /* ---- what the caller vouches for ---- */
 
-static bool put(const Generation *g, const char *path, Str bytes, Err *e)
+static bool put(Generation *g, const char *path, Str bytes, Err *e)
 {
     if (!generation_dir(g->fd, path, e))
         return false;
     if (faccessat(g->fd, path, F_OK, 0) == 0) /* two actions, one output */
         return true;
+    g->files++;
     return fs_write_file(g->fd, path, bytes.ptr, bytes.len, e) && generation_own(g->fd, path, e);
 }
 
-static bool add(const Generation *g, const GocacheNew *n, Err *e)
+static bool add(Generation *g, const GocacheNew *n, Err *e)
 {
     char path[GO_CACHE_PATH_SIZE], text[GO_CACHE_ENTRY_SIZE + 1];
     GoCacheEntry x = {.action = n->action, .size = n->output.len};

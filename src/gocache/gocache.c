@@ -1,39 +1,52 @@
 /*
  * gocache/gocache.c - the generations of a space, and what lies over them.
  */
-#include "gocache/gocache.h"
-
 #include <errno.h>
+#include <stdlib.h>
 
 #include "base/fs.h"
+#include "gocache/inside.h"
 
-enum { REPLACES_MAX = 64 << 10 };
+enum { ABOUT_MAX = 64 << 10 };
 
 /* ---- generations ---- */
 
-static bool add_superseded(Gocache *c, Arena *a, const char *id)
+static bool read_about(Gocache *c, Arena *a, const char *id, uint64_t *ret_files)
 {
     scoped(buf) Buf text = BUF_INIT;
     Err ignored = ERR_INIT;
-    if (!fs_read_file(store_dirfd(c->store), arena_printf(a, "%s/replaces", id), REPLACES_MAX,
-                      &text, &ignored))
+    char *p;
+    if (!fs_read_file(store_dirfd(c->store), arena_printf(a, "%s/about", id), ABOUT_MAX, &text,
+                      &ignored))
         return false; /* none of ours, or half removed */
-    for (const char *p = buf_str(&text); *p;) {
+    *ret_files = strtoull(buf_str(&text), &p, 10);
+    p += strcspn(p, "\n");
+    while (*p++ == '\n' && *p) {
         size_t n = strcspn(p, "\n");
         strlist_add_once(a, &c->superseded, arena_strndup(a, p, n));
-        p += n + (p[n] == '\n');
+        p += n;
     }
     return true;
+}
+
+void generation_add(Gocache *c, Arena *a, const char *id, uint64_t files)
+{
+    size_t at = c->n;
+    (void)ARENA_PUSH(a, c->v, c->n, c->cap);
+    for (; at && c->v[at - 1].files < files; at--)
+        c->v[at] = c->v[at - 1];
+    c->v[at] = (GocacheGeneration){id, files};
 }
 
 /* It is in use before it is looked for: what is here then, stays. */
 static bool add_generation(Gocache *c, Arena *a, const char *name, Err *e)
 {
     const char *id = arena_printf(a, "gocache/%s", name);
+    uint64_t files;
     if (!store_use_made(c->store, id, "", false, e))
         return false;
-    if (add_superseded(c, a, id))
-        strlist_add(a, &c->ids, id);
+    if (read_about(c, a, id, &files))
+        generation_add(c, a, id, files);
     return true;
 }
 
@@ -48,10 +61,10 @@ static bool is_superseded(const Gocache *c, const char *id)
 static void drop_superseded(Gocache *c)
 {
     size_t n = 0;
-    for (size_t i = 0; i < c->ids.n; i++)
-        if (!is_superseded(c, c->ids.v[i]))
-            c->ids.v[n++] = c->ids.v[i];
-    c->ids.n = n;
+    for (size_t i = 0; i < c->n; i++)
+        if (!is_superseded(c, c->v[i].id))
+            c->v[n++] = c->v[i];
+    c->n = n;
 }
 
 bool gocache_open(Store *s, Arena *a, const Digest *space, const char *path, Gocache *ret, Err *e)
@@ -75,10 +88,14 @@ bool gocache_open(Store *s, Arena *a, const Digest *space, const char *path, Goc
     return true;
 }
 
-void gocache_lowers(const Gocache *c, Arena *a, StrList *out)
+void gocache_lowers(const Gocache *const *v, size_t n, Arena *a, StrList *out)
 {
-    for (size_t i = 0; i < c->ids.n; i++)
-        strlist_add(a, out, arena_printf(a, "%s/tree", c->ids.v[i]));
+    Gocache all = {0};
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < v[i]->n; k++)
+            generation_add(&all, a, v[i]->v[k].id, v[i]->v[k].files);
+    for (size_t i = 0; i < all.n; i++)
+        strlist_add(a, out, arena_printf(a, "%s/tree", all.v[i].id));
 }
 
 /* ---- over them ---- */

@@ -13,7 +13,8 @@
  * takes them by name, size and time.
  *
  *   gocache/<space>.<hex>/tree/<path of GOCACHE>/ab/ab...-a, -d    one generation
- *   gocache/<space>.<hex>/replaces                                 older ones that are all in it
+ *   gocache/<space>.<hex>/about                                    "<n> files", and the names of
+ *                                                                  older ones that are all in it
  *
  * Used by: steps.  Uses: base, go, store.
  */
@@ -24,13 +25,19 @@
 #include "base/digest.h"
 #include "store/store.h"
 
+typedef struct GocacheGeneration {
+    const char *id; /* "gocache/<space>.<hex>" */
+    uint64_t files;
+} GocacheGeneration;
+
 /* A space, as one step sees it. */
 typedef struct Gocache {
     Store *store;
     char space[41];
-    const char *path;   /* of GOCACHE, relative to the root */
-    StrList ids;        /* generations, "gocache/<space>.<hex>"; in use by this process */
-    StrList superseded; /* their names: all that is in them is in one of `ids` */
+    const char *path;     /* of GOCACHE, relative to the root */
+    GocacheGeneration *v; /* the biggest first; in use by this process */
+    size_t n, cap;
+    StrList superseded; /* ids of others: all that is in them is in one of these */
 } Gocache;
 
 /*
@@ -51,8 +58,9 @@ NODISCARD bool gocache_open(Store *s, Arena *a, const Digest *space, const char 
  */
 NODISCARD bool gocache_bottom(Store *s, Arena *a, const char *path, const char *dir, Err *e);
 
-/* gocache_lowers - append the generations as directories for a mount, relative to store_dirfd(). */
-void gocache_lowers(const Gocache *c, Arena *a, StrList *out);
+/* gocache_lowers - append the generations of spaces as directories for a mount, relative to
+ * store_dirfd(); the biggest lies on top, where most names are found. */
+void gocache_lowers(const Gocache *const *v, size_t n, Arena *a, StrList *out);
 
 /* What came of a harvest. */
 typedef struct GocacheHarvest {

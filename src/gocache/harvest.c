@@ -90,9 +90,9 @@ static bool has_output(const Harvest *h, const GoCacheEntry *x)
         return size == x->size + 1;
     go_cache_path(GO_CACHE_OUTPUT, &x->output, path);
     const Gocache *c = h->packages.c;
-    for (size_t i = 0; i < c->ids.n; i++)
+    for (size_t i = 0; i < c->n; i++)
         if (fstatat(store_dirfd(c->store),
-                    arena_printf(&a, "%s/tree/%s/%s", c->ids.v[i], c->path, path), &st,
+                    arena_printf(&a, "%s/tree/%s/%s", c->v[i].id, c->path, path), &st,
                     AT_SYMLINK_NOFOLLOW) == 0)
             return (uint64_t)st.st_size == x->size;
     return false;
@@ -208,6 +208,7 @@ static bool publish(const Harvest *h, const Batch *b, const char *what, Err *e)
     if (!generation_begin(b->c, h->a, &g, e))
         return false;
     bool ok = true;
+    g.files = b->ngood;
     for (size_t i = 0; ok && i < b->ngood; i++)
         ok = generation_dir(g.fd, b->good[i].path, e) && move_file(h, b->good[i].path, g.fd, e);
     return generation_end(&g, h->a, ok, what, e);

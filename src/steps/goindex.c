@@ -128,7 +128,7 @@ bool go_index_open(StepWork *w, const Stack *below, const View *v, const char *p
     name_modules(w, below, g, &modules);
     return gocache_open(s, &w->arena, &goroot, path, &x[GO_INDEX_GOROOT], e) &&
            gocache_open(s, &w->arena, &modules, path, &x[GO_INDEX_MODULES], e) &&
-           (x[GO_INDEX_MODULES].ids.n || go_kept_give(w, below, v, g, e));
+           (x[GO_INDEX_MODULES].n || go_kept_give(w, below, v, g, e));
 }
 
 /* ---- after it ---- */

@@ -51,9 +51,10 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         return false;
     strlist_add(a, &g->lowers, dir);
     if (!w->env->go_fresh) {
-        gocache_lowers(&g->cache, a, &g->lowers);
+        const Gocache *all[1 + GO_INDEX_KINDS] = {&g->cache};
         for (size_t i = 0; i < GO_INDEX_KINDS; i++)
-            gocache_lowers(&g->indexes[i], a, &g->lowers);
+            all[1 + i] = &g->indexes[i];
+        gocache_lowers(all, NELEM(all), a, &g->lowers);
     }
     g->shared = true;
     return true;
@@ -136,10 +137,10 @@ bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *uppe
     scoped(fd) int fd = raw;
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
-    size_t modules = g->indexes[GO_INDEX_MODULES].ids.n;
+    size_t modules = g->indexes[GO_INDEX_MODULES].n;
     bool changed = go_c_changed(w, &g->root, g->shadow, fd) ||
                    (modules && go_index_stale(w, &sv.view, &g->root, fd));
-    bool lent = g->cache.ids.n || g->indexes[GO_INDEX_GOROOT].ids.n || modules;
+    bool lent = g->cache.n || g->indexes[GO_INDEX_GOROOT].n || modules;
     *ret_stale = changed && !w->env->go_fresh && lent;
     bool ok = changed || w->env->go_fresh || harvest(w, below, &sv.view, g, fd, e);
     steps_span(w, "build cache", at);

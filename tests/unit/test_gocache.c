@@ -92,9 +92,32 @@ static GocacheHarvest harvested(Fixture *f, Gocache *c)
 static size_t nlower(Fixture *f, const char *space)
 {
     Gocache c = opened(f, space);
+    const Gocache *all[] = {&c};
     StrList l = {0};
-    gocache_lowers(&c, &f->a, &l);
+    gocache_lowers(all, 1, &f->a, &l);
     return l.n;
+}
+
+/* Harvest `n` pairs that begin with this word. */
+static void harvest_many(Fixture *f, const char *word, unsigned n)
+{
+    Gocache c = opened(f, "one");
+    new_left(f);
+    for (unsigned i = 0; i < n; i++) {
+        const char *action = arena_printf(&f->a, "%s %u", word, i);
+        put_pair(f, action, action);
+    }
+    assert_int_equal(harvested(f, &c).kept, 2 * n);
+}
+
+static bool has_action(Fixture *f, const char *id, const char *action)
+{
+    char path[GO_CACHE_PATH_SIZE];
+    Digest d = space_of(action);
+    go_cache_path(GO_CACHE_ACTION, &d, path);
+    return faccessat(store_dirfd(f->s),
+                     arena_printf(&f->a, "%s/tree/root/.cache/go-build/%s", id, path), F_OK,
+                     0) == 0;
 }
 
 static void a_harvest_lies_below_the_next_command_of_its_space_alone(void **state)
@@ -198,18 +221,54 @@ static void many_generations_become_one(void **state)
     }
     Gocache c = opened(&f, "one");
     for (unsigned i = 0; i < 20; i++) {
-        char action[16], path[GO_CACHE_PATH_SIZE];
         bool found = false;
-        (void)snprintf(action, sizeof action, "compile %u", i);
-        Digest d = space_of(action);
-        go_cache_path(GO_CACHE_ACTION, &d, path);
-        for (size_t k = 0; k < c.ids.n; k++)
-            found = found || faccessat(store_dirfd(f.s),
-                                       arena_printf(&f.a, "%s/tree/root/.cache/go-build/%s",
-                                                    c.ids.v[k], path),
-                                       F_OK, 0) == 0;
+        for (size_t k = 0; k < c.n; k++)
+            found = found || has_action(&f, c.v[k].id, arena_printf(&f.a, "compile %u", i));
         assert_true(found);
     }
+}
+
+static void the_biggest_generation_lies_on_top(void **state)
+{
+    scoped(fixture) Fixture f;
+    StrList l = {0};
+    (void)state;
+    fixture_init(&f);
+    harvest_many(&f, "few", 2);
+    harvest_many(&f, "many", 30);
+    harvest_many(&f, "some", 7);
+    Gocache c = opened(&f, "one"), none = opened(&f, "two");
+    const Gocache *all[] = {&none, &c};
+    gocache_lowers(all, 2, &f.a, &l);
+    assert_int_equal(l.n, 3);
+    static const char *const ORDER[] = {"many 0", "some 0", "few 0"};
+    for (size_t i = 0; i < NELEM(ORDER); i++) {
+        assert_true(has_action(&f, c.v[i].id, ORDER[i]));
+        assert_string_equal(l.v[i], arena_printf(&f.a, "%s/tree", c.v[i].id));
+    }
+}
+
+static void small_generations_become_one_beside_a_big_one(void **state)
+{
+    scoped(fixture) Fixture f;
+    (void)state;
+    fixture_init(&f);
+    harvest_many(&f, "big", 400);
+    Gocache c = opened(&f, "one");
+    const char *big = c.v[0].id;
+    for (unsigned i = 0; i < 20; i++) {
+        harvest_many(&f, arena_printf(&f.a, "small %u", i), 1);
+        c = opened(&f, "one");
+        assert_in_range(c.n, 2, 8);
+        assert_string_equal(c.v[0].id, big);
+        assert_int_equal(c.v[0].files, 800);
+    }
+    harvest_many(&f, "half", 200);
+    for (unsigned i = 0; i < 8; i++)
+        harvest_many(&f, arena_printf(&f.a, "late %u", i), 60);
+    c = opened(&f, "one");
+    assert_string_not_equal(c.v[0].id, big);
+    assert_true(has_action(&f, c.v[0].id, "big 399") && has_action(&f, c.v[0].id, "half 0"));
 }
 
 static void the_directory_over_them_lets_results_of_tests_expire(void **state)
@@ -241,6 +300,8 @@ int main(void)
         cmocka_unit_test(an_entry_may_have_its_output_in_an_older_generation),
         cmocka_unit_test(a_file_with_another_name_is_copied),
         cmocka_unit_test(many_generations_become_one),
+        cmocka_unit_test(the_biggest_generation_lies_on_top),
+        cmocka_unit_test(small_generations_become_one_beside_a_big_one),
         cmocka_unit_test(the_directory_over_them_lets_results_of_tests_expire),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
