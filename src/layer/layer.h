@@ -81,6 +81,15 @@ NODISCARD bool layer_pack(int upper, LayerTimes times, LayerPacking how, int out
 NODISCARD bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerForm form,
                                 int outfd, unsigned nthread, LayerFacts *ret, Err *e);
 
+/* A file whose bytes are not there yet: they are what is read of `fd` from its beginning. */
+typedef struct LayerLent {
+    const char *path; /* relative to the layer; NULL: there is none */
+    int fd;
+} LayerLent;
+
+/* layer_name - what layer_pack() would call a layer, with PACK_NOTHING. */
+NODISCARD bool layer_name(int upper, LayerTimes times, LayerLent lent, LayerFacts *ret, Err *e);
+
 /*
  * layer_pack_root - write all that a stack shows, as a plain tar: a file system, and no layer.
  *

@@ -49,6 +49,7 @@ typedef struct Packer {
     View view;
     int dirfd;
     const char *below; /* NULL: a layer; else a file system, below this directory or "" */
+    LayerLent lent;
     Err *e;
 } Packer;
 
@@ -68,14 +69,17 @@ static bool emit_padding(Packer *p, uint64_t size)
 static bool emit_data(Packer *p, const ViewNode *node, uint64_t size)
 {
     char block[64 << 10];
-    scoped(fd) int fd = view_open(&p->view, node);
+    bool lent = p->lent.path && !strcmp(p->lent.path, node->path);
+    scoped(fd) int own = lent ? -1 : view_open(&p->view, node);
+    int fd = lent ? p->lent.fd : own;
     if (fd < 0)
         return err_errno(p->e, ERR_STORE, "open '%s'", node->path);
     uint64_t left = size;
     while (left) {
         if (cancel_wanted())
             return err_set(p->e, ERR_STEP, "cancelled");
-        ssize_t n = read(fd, block, left < sizeof block ? (size_t)left : sizeof block);
+        ssize_t n = pread(fd, block, left < sizeof block ? (size_t)left : sizeof block,
+                          (off_t)(size - left));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -275,20 +279,36 @@ static bool pack_top(Packer *p)
     return view_lookup(&p->view, "", VIEW_NOFOLLOW, &top, p->e) && pack_merged(p, &top, 0);
 }
 
+/* All directories of a layer into `p->out`, and its end. */
+static bool pack_parts(Packer *p, const int *dirfds, size_t n, LayerFacts *ret)
+{
+    static const char END[2 * TAR_BLOCK];
+    p->dirfd = n ? dirfds[0] : -1;
+    p->view = (View){.dirfds = dirfds, .n = n, .overlay = n > 1};
+    bool ok = n == 0 || (n == 1 ? pack_dir(p, "", 0) : pack_top(p));
+    arena_done(&p->arena);
+    arena_done(&p->kept);
+    map_done(&p->inodes);
+    return ok && squeeze_add(p->out, END, sizeof END, p->e) && squeeze_end(p->out, ret, p->e);
+}
+
 bool layer_pack_parts(const int *dirfds, size_t n, LayerTimes times, LayerForm form, int outfd,
                       unsigned nthread, LayerFacts *ret, Err *e)
 {
-    static const char END[2 * TAR_BLOCK];
     scoped(squeeze) Squeeze *out = NULL;
     if (!squeeze_new(form, outfd, nthread, &out, e))
         return false;
-    Packer p = {.out = out, .times = times, .dirfd = n ? dirfds[0] : -1, .e = e};
-    p.view = (View){.dirfds = dirfds, .n = n, .overlay = n > 1};
-    bool ok = n == 0 || (n == 1 ? pack_dir(&p, "", 0) : pack_top(&p));
-    arena_done(&p.arena);
-    arena_done(&p.kept);
-    map_done(&p.inodes);
-    return ok && squeeze_add(out, END, sizeof END, e) && squeeze_end(out, ret, e);
+    Packer p = {.out = out, .times = times, .e = e};
+    return pack_parts(&p, dirfds, n, ret);
+}
+
+bool layer_name(int upper, LayerTimes times, LayerLent lent, LayerFacts *ret, Err *e)
+{
+    scoped(squeeze) Squeeze *out = NULL;
+    if (!squeeze_new((LayerForm){PACK_NOTHING, LAYER_LEVEL_OWN}, -1, 1, &out, e))
+        return false;
+    Packer p = {.out = out, .times = times, .lent = lent, .e = e};
+    return pack_parts(&p, &upper, 1, ret);
 }
 
 bool layer_pack(int upper, LayerTimes times, LayerPacking how, int outfd, unsigned nthread,

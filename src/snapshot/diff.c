@@ -49,10 +49,10 @@ bool snapshot_diff_known(Store *s, SnapshotId id, LayerTimes times)
 
 static const LayerForm UNPACKED = {PACK_NOTHING, LAYER_LEVEL_OWN};
 
-bool snapshot_diff_of(int dirfd, LayerTimes times, SnapshotDiff *ret, Err *e)
+bool snapshot_diff_of(int dirfd, LayerTimes times, LayerLent lent, SnapshotDiff *ret, Err *e)
 {
     LayerFacts facts;
-    if (!layer_pack_parts(&dirfd, 1, times, UNPACKED, -1, 1, &facts, e))
+    if (!layer_name(dirfd, times, lent, &facts, e))
         return false;
     *ret = (SnapshotDiff){facts.diff_id, facts.size};
     return true;

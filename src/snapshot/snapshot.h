@@ -118,7 +118,8 @@ NODISCARD bool snapshot_diff_id(Store *s, SnapshotId id, LayerTimes times, Snaps
 bool snapshot_diff_known(Store *s, SnapshotId id, LayerTimes times);
 /* snapshot_diff_of - that of a directory that will be a snapshot. snapshot_diff_keep - it has
  * become this one, and snapshot_diff_id() knows it. */
-NODISCARD bool snapshot_diff_of(int dirfd, LayerTimes times, SnapshotDiff *ret, Err *e);
+NODISCARD bool snapshot_diff_of(int dirfd, LayerTimes times, LayerLent lent, SnapshotDiff *ret,
+                                Err *e);
 NODISCARD bool snapshot_diff_keep(Store *s, SnapshotId id, LayerTimes times, const SnapshotDiff *d,
                                   Err *e);
 
@@ -165,6 +166,13 @@ typedef struct Upper {
     Map time_of;    /* path -> index in times */
     bool removed;   /* something was removed */
     bool in_userns; /* opaque directories get user.overlay.opaque; the caller sets it */
+    /*
+     * Set by the caller: the first file that is put gets its bytes by upper_copy_lent(), and until
+     * then has none. So whoever reads them where they come from need not wait for the copy.
+     */
+    bool lend;
+    LayerLent lent;       /* that file */
+    TreeEntry lent_entry; /* what it will be */
 } Upper;
 
 NODISCARD bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e);
@@ -182,6 +190,15 @@ static inline void scoped_upper_done(Upper *u)
 {
     upper_abort(u);
 }
+
+/*
+ * upper_copy_lent - make the copy that takes the place of `u->lent`, which is there; other threads
+ * may read the new snapshot meanwhile. Fails with ERR_STORE.
+ */
+NODISCARD bool upper_copy_lent(Upper *u, Err *e);
+/* upper_own_lent - put it there. Nothing else changes, neither do times of directories. Fails with
+ * ERR_STORE. */
+NODISCARD bool upper_own_lent(Upper *u, Err *e);
 
 /*
  * upper_mkdirs - make a directory and its missing parents, mode and owner as given; links are

@@ -12,6 +12,21 @@
 #include "base/owner.h"
 #include "snapshot/upper.h"
 
+enum { OWN_MAX = STORE_TMP_MAX + 4 };
+
+/* Where the copy of a file is made that was lent. */
+static void own_path(const Upper *u, char out[static OWN_MAX])
+{
+    (void)snprintf(out, OWN_MAX, "%s.own", u->tmp);
+}
+
+static void forget_lent(Upper *u)
+{
+    if (u->lent.path)
+        (void)close(u->lent.fd);
+    u->lent = (LayerLent){0};
+}
+
 bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
 {
     scoped(upper) Upper u = {.store = s, .dirfd = -1};
@@ -28,7 +43,9 @@ bool upper_begin(Store *s, const Stack *below, Upper *ret, Err *e)
 
 void upper_abort(Upper *u)
 {
+    char own[OWN_MAX];
     Err ignored = ERR_INIT;
+    forget_lent(u);
     stack_view_done(&u->all);
     map_done(&u->time_of);
     arena_done(&u->arena);
@@ -37,6 +54,8 @@ void upper_abort(Upper *u)
     close(u->dirfd);
     u->dirfd = -1;
     fs_remove_tree(store_dirfd(u->store), u->tmp, &ignored);
+    own_path(u, own);
+    fs_remove_tree(store_dirfd(u->store), own, &ignored);
 }
 
 void upper_remember_time(Upper *u, const char *path, struct timespec mtime)
@@ -112,11 +131,11 @@ bool upper_commit_over(Upper *u, const Stack *parts, SnapshotId *ret, Err *e)
     return true;
 }
 
-static bool set_xattrs(const Upper *u, const char *path, const TreeEntry *t, Err *e)
+static bool set_xattrs(int dirfd, const char *path, const TreeEntry *t, Err *e)
 {
     if (!t->nxattr)
         return true;
-    scoped(fd) int fd = openat(u->dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    scoped(fd) int fd = openat(dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_STORE, "open '/%s'", path);
     for (size_t i = 0; i < t->nxattr; i++)
@@ -126,13 +145,20 @@ static bool set_xattrs(const Upper *u, const char *path, const TreeEntry *t, Err
 }
 
 /* Owner first: a change of owner clears setuid bits and capabilities. */
-static bool dress(const Upper *u, const char *path, const TreeEntry *t, Err *e)
+static bool dress(int dirfd, const char *path, const TreeEntry *t, Err *e)
 {
-    if (owner_chown(u->dirfd, u->dirfd, path, t->uid, t->gid) < 0)
+    if (owner_chown(dirfd, dirfd, path, t->uid, t->gid) < 0)
         return err_errno(e, ERR_STORE, "give '/%s' to %u:%u", path, t->uid, t->gid);
-    if (t->type != TREE_SYMLINK && fchmodat(u->dirfd, path, t->mode, 0) < 0)
+    if (t->type != TREE_SYMLINK && fchmodat(dirfd, path, t->mode, 0) < 0)
         return err_errno(e, ERR_STORE, "change mode of '/%s'", path);
-    return set_xattrs(u, path, t, e);
+    return set_xattrs(dirfd, path, t, e);
+}
+
+static bool set_time(int dirfd, const char *path, const TreeEntry *t, Err *e)
+{
+    struct timespec ts[2] = {t->mtime, t->mtime};
+    return utimensat(dirfd, path, ts, AT_SYMLINK_NOFOLLOW) == 0 ||
+           err_errno(e, ERR_STORE, "set time of '/%s'", path);
 }
 
 /* Copy one directory up: an equal, empty one in the new snapshot. */
@@ -144,7 +170,7 @@ static bool copy_up_dir(Upper *u, const ViewNode *node, Err *e)
     if (mkdirat(u->dirfd, node->path, 0700) < 0)
         return err_errno(e, ERR_STORE, "create directory '/%s'", node->path);
     upper_remember_time(u, node->path, t.mtime);
-    return dress(u, node->path, &t, e);
+    return dress(u->dirfd, node->path, &t, e);
 }
 
 /* A deletion that the new snapshot has at `path` is taken back. */
@@ -191,7 +217,7 @@ static bool make_dir(Upper *u, const char *path, uint32_t mode, uint32_t uid, ui
     TreeEntry t = {.type = TREE_DIR, .mode = mode, .uid = uid, .gid = gid};
     if (!upper_new_dir(u, path, e))
         return false;
-    return dress(u, path, &t, e);
+    return dress(u->dirfd, path, &t, e);
 }
 
 bool upper_own_dir(Upper *u, const char *path, Err *e)
@@ -343,6 +369,59 @@ static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *t
     return true;
 }
 
+/* ---- bytes that come later ---- */
+
+/* An empty file that looks like it, and its bytes where they are now. */
+static bool put_lent(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
+{
+    ViewNode node;
+    if (!view_lookup(src, t->from, VIEW_NOFOLLOW, &node, e))
+        return false;
+    scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
+    if (in < 0)
+        return err_errno(e, ERR_STEP, "open '%s'", t->from);
+    scoped(fd) int out =
+        openat(u->dirfd, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (out < 0 || ftruncate(out, (off_t)t->size) < 0)
+        return err_errno(e, ERR_STORE, "create '/%s'", target);
+    u->lent = (LayerLent){arena_strdup(&u->arena, target), fd_take(&in)};
+    u->lent_entry = *t;
+    return true;
+}
+
+bool upper_copy_lent(Upper *u, Err *e)
+{
+    char own[OWN_MAX];
+    uint64_t size;
+    int store = store_dirfd(u->store);
+    const TreeEntry *t = &u->lent_entry;
+    own_path(u, own);
+    scoped(fd) int out = openat(store, own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (out < 0)
+        return err_errno(e, ERR_STORE, "copy '/%s'", u->lent.path);
+    if (!fs_copy_data(u->lent.fd, out, &size, e))
+        return err_wrap(e, "copy '/%s'", u->lent.path);
+    if (size != t->size)
+        return err_set(e, ERR_STORE, "copy '/%s': it changed", u->lent.path);
+    return dress(store, own, t, e) && set_time(store, own, t, e);
+}
+
+bool upper_own_lent(Upper *u, Err *e)
+{
+    char own[OWN_MAX];
+    struct stat st;
+    const char *path = u->lent.path, *slash = strrchr(path, '/');
+    const char *dir = slash ? arena_strndup(&u->arena, path, (size_t)(slash - path)) : ".";
+    own_path(u, own);
+    forget_lent(u);
+    scoped(fd) int fd = openat(u->dirfd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 ||
+        renameat(store_dirfd(u->store), own, fd, path_base(path)) < 0)
+        return err_errno(e, ERR_STORE, "put a copy at '/%s'", path);
+    struct timespec ts[2] = {st.st_atim, st.st_mtim};
+    return futimens(fd, ts) == 0 || err_errno(e, ERR_STORE, "set time of '/%s'", dir);
+}
+
 static bool put_dir(Upper *u, const TreeEntry *t, const ViewNode *there, const char *target, Err *e)
 {
     if (!there->exists && !upper_new_dir(u, target, e))
@@ -353,14 +432,13 @@ static bool put_dir(Upper *u, const TreeEntry *t, const ViewNode *there, const c
         return fchmodat(u->dirfd, target, t->mode, 0) == 0 ||
                err_errno(e, ERR_STORE, "change mode of '/%s'", target);
     upper_remember_time(u, target, t->mtime);
-    return dress(u, target, t, e);
+    return dress(u->dirfd, target, t, e);
 }
 
 bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target, const char *twin,
                Err *e)
 {
     ViewNode there;
-    struct timespec ts[2] = {t->mtime, t->mtime};
     if (!view_lookup(&u->all.view, target, VIEW_NOFOLLOW, &there, e) ||
         !upper_own_dir(u, dir_of(u, target), e))
         return false;
@@ -380,11 +458,9 @@ bool upper_put(Upper *u, const View *src, const TreeEntry *t, const char *target
     if (twin)
         return linkat(u->dirfd, twin, u->dirfd, target, 0) == 0 ||
                err_errno(e, ERR_STORE, "hard link '/%s'", target);
-    if (!put_new(u, src, t, target, e) || !dress(u, target, t, e))
-        return false;
-    if (utimensat(u->dirfd, target, ts, AT_SYMLINK_NOFOLLOW) < 0)
-        return err_errno(e, ERR_STORE, "set time of '/%s'", target);
-    return true;
+    bool lend = u->lend && !u->lent.path && t->type == TREE_FILE;
+    return (lend ? put_lent(u, src, t, target, e) : put_new(u, src, t, target, e)) &&
+           dress(u->dirfd, target, t, e) && set_time(u->dirfd, target, t, e);
 }
 
 bool upper_copy_up(Upper *u, const ViewNode *node, Err *e)

@@ -289,12 +289,13 @@ static void list_sources(const Copier *c, Copied *out)
     tree_sort(&out->tree);
 }
 
-bool copy_fill(StepWork *w, const Stack *below, Copied *written, Upper *up, Err *e)
+bool copy_fill(StepWork *w, const Stack *below, Copied *written, bool lend, Upper *up, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
     if (!upper_begin(w->env->store, below, up, e))
         return false;
     up->in_userns = sandbox_in_userns(&w->env->host);
+    up->lend = lend;
     Copier x = {.w = w, .copy = c, .up = up, .dir_mode = 0755, .written = written, .e = e};
     if (c->chmod.octal)
         x.dir_mode = c->chmod.mode & 0777;
@@ -325,7 +326,7 @@ bool copy_write(StepWork *w, SnapshotId *ret, Err *e)
     if (done)
         return true;
     scoped(upper) Upper up = {.dirfd = -1};
-    if (!copy_fill(w, &below, lists ? &written : NULL, &up, e) || !upper_commit(&up, ret, e))
+    if (!copy_fill(w, &below, lists ? &written : NULL, false, &up, e) || !upper_commit(&up, ret, e))
         return false;
     written.snapshot = *ret;
     return !lists || stacked_keep(w, &written, e);

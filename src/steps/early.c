@@ -1,6 +1,9 @@
 /*
  * steps/early.c - a COPY of a program that was just compiled: copied and named while it is read for
  * the key.
+ *
+ * All three take as long as the file is big, so each has a thread: the layer's name is that of what
+ * is copied, and does not wait for the copy.
  */
 #include <pthread.h>
 
@@ -54,21 +57,57 @@ static bool is_worth(StepWork *w, Err *e)
            S_ISREG(node.st.st_mode) && node.st.st_size >= EARLY_MIN && node.st.st_size <= EARLY_MAX;
 }
 
-/* ---- the thread ---- */
+/* ---- the threads ---- */
+
+/* Failures are nobody's: then the step is written again, and says it. */
+static void *own_main(void *arg)
+{
+    CopyEarly *x = arg;
+    Err ignored = ERR_INIT;
+    uint64_t at = clock_ns();
+    bool ok = upper_copy_lent(&x->up, &ignored);
+    steps_span(&x->work, "copy", at);
+    return ok ? x : NULL;
+}
+
+static void name_layer(CopyEarly *x)
+{
+    Err ignored = ERR_INIT;
+    uint64_t at = clock_ns();
+    x->named = snapshot_diff_of(x->up.dirfd, *x->work.env->times, x->up.lent, &x->diff, &ignored);
+    steps_span(&x->work, "name the layer", at);
+}
+
+/* Both read the source. */
+static bool name_and_own(CopyEarly *x)
+{
+    pthread_t thread;
+    void *copied = NULL;
+    Err ignored = ERR_INIT;
+    bool apart = pthread_create(&thread, NULL, own_main, x) == 0;
+    name_layer(x);
+    if (apart)
+        (void)pthread_join(thread, &copied);
+    else
+        copied = own_main(x);
+    return copied && upper_own_lent(&x->up, &ignored);
+}
 
 static void *early_main(void *arg)
 {
     CopyEarly *x = arg;
     StepWork *w = &x->work;
-    const LayerTimes *times = w->env->times;
     Stack below = {0};
-    Err ignored = ERR_INIT; /* then the step is written again, and says it */
+    Err ignored = ERR_INIT;
     uint64_t at = clock_ns();
+    bool wanted = w->env->times && is_kept(w->env, w->step);
     x->ok = (w->step->u.copy.link || steps_stack(w->env, &w->arena, w->parent, &below, &ignored)) &&
-            copy_fill(w, &below, &x->written, &x->up, &ignored) && x->written.tree.n == 1 &&
+            copy_fill(w, &below, &x->written, wanted, &x->up, &ignored) && x->written.tree.n == 1 &&
             upper_set_times(&x->up, &ignored);
-    x->named = x->ok && times && is_kept(w->env, w->step) &&
-               snapshot_diff_of(x->up.dirfd, *times, &x->diff, &ignored);
+    if (x->ok && x->up.lent.path)
+        x->ok = name_and_own(x);
+    else if (x->ok && wanted)
+        name_layer(x);
     steps_span(w, "write ahead", at);
     return NULL;
 }

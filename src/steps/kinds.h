@@ -18,11 +18,12 @@ NODISCARD bool copy_write(StepWork *w, SnapshotId *ret, Err *e);
  * copy_fill - do what the COPY says in `up`, which is ready to be committed then.
  *
  *   written  NULL, or what may be remembered of the step
+ *   lend     see Upper.lend
  *
  * Fails as steps_run().
  */
-NODISCARD bool copy_fill(StepWork *w, const Stack *below, struct Copied *written, Upper *up,
-                         Err *e);
+NODISCARD bool copy_fill(StepWork *w, const Stack *below, struct Copied *written, bool lend,
+                         Upper *up, Err *e);
 
 /*
  * copy_early - begin to write a COPY in another thread while its key is looked for, if it is of one

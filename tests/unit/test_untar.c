@@ -679,6 +679,62 @@ static void a_directory_made_over_a_deletion_hides_what_was_there(void **state)
     assert_string_equal(seen(&f, &st), "d 755 0:0 /\nd/e 755 1:2 /\nd/e/h 644 0:0 =new\n");
 }
 
+/* ---- a file whose bytes come later ---- */
+
+static struct stat seen_at(const Upper *up, const char *path)
+{
+    struct stat st;
+    assert_int_equal(fstatat(up->dirfd, path, &st, AT_SYMLINK_NOFOLLOW), 0);
+    return st;
+}
+
+static void a_lent_file_gets_its_bytes_and_nothing_else_changes(void **state)
+{
+    static const struct timespec OLD[] = {{1000000, 5}, {1000000, 7}};
+    static const LayerLent NOTHING = {0};
+    const LayerTimes keep = {.kind = TIMES_KEEP};
+    scoped(fixture) Fixture f;
+    scoped(buf) Buf text = BUF_INIT;
+    SnapshotDiff before, after, empty;
+    ViewNode n;
+    TreeEntry t;
+    Err e = ERR_INIT;
+    (void)state;
+    NEEDS_ROOT();
+    fixture_init(&f);
+    make_dir(f.dir.fd, "l");
+    put(f.dir.fd, "l/f", "bytes");
+    push_layer(&f, "l");
+    scoped(upper) Upper up = {.dirfd = -1};
+    OK(upper_begin(f.s, &f.below, &up, &e));
+    OK(upper_mkdirs(&up, "d/e", 0755, 0, 0, &e));
+    OK(view_lookup(&up.all.view, "f", VIEW_NOFOLLOW, &n, &e));
+    OK(view_entry(&up.all.view, &f.arena, &n, &t, &e));
+    t.uid = 7;
+    t.mode = 04750;
+    up.lend = true;
+    OK(upper_put(&up, &up.all.view, &t, "d/e/f", NULL, &e));
+    assert_string_equal(up.lent.path, "d/e/f");
+    OK(upper_put(&up, &up.all.view, &t, "d/e/second", NULL, &e));
+    assert_int_equal(utimensat(up.dirfd, "d/e", OLD, 0), 0);
+    struct stat lent = seen_at(&up, "d/e/f");
+    OK(snapshot_diff_of(up.dirfd, keep, up.lent, &before, &e));
+    OK(snapshot_diff_of(up.dirfd, keep, NOTHING, &empty, &e));
+    assert_false(digest_eq(&before.id, &empty.id));
+    OK(upper_copy_lent(&up, &e));
+    OK(upper_own_lent(&up, &e));
+    assert_null(up.lent.path);
+    OK(snapshot_diff_of(up.dirfd, keep, NOTHING, &after, &e));
+    assert_true(digest_eq(&before.id, &after.id));
+    OK(fs_read_file(up.dirfd, "d/e/f", 64, &text, &e));
+    assert_string_equal(buf_str(&text), "bytes");
+    struct stat own = seen_at(&up, "d/e/f"), dir = seen_at(&up, "d/e");
+    assert_int_equal(own.st_mode, lent.st_mode);
+    assert_int_equal(own.st_uid, 7);
+    assert_memory_equal(&own.st_mtim, &lent.st_mtim, sizeof own.st_mtim);
+    assert_memory_equal(&dir.st_mtim, &OLD[1], sizeof dir.st_mtim);
+}
+
 /* ---- the same on overlayfs itself ---- */
 
 /* One random name: few, so that layers and archives meet. */
@@ -1319,6 +1375,7 @@ static void a_context_needs_no_rights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_lent_file_gets_its_bytes_and_nothing_else_changes),
         cmocka_unit_test(content_tells_an_archive),
         cmocka_unit_test(detection_leaves_the_file_where_it_was),
         cmocka_unit_test(memory_of_decoders_is_bounded),
