@@ -199,6 +199,8 @@ NODISCARD bool view_path(Gomod *g, const char *proxy, const char **ret, Err *e);
 void view_add(Gomod *g, const GoModule *m, bool gomod, const char *h1);
 /* view_add_info - the same for what a proxy says of a version. */
 void view_add_info(Gomod *g, const char *proxy, const char *path);
+/* view_was_complete - whether a build with the same go.sum files and this proxy had all of them. */
+bool view_was_complete(Gomod *g, const char *proxy);
 /* view_complete - nothing is missing from the views of this build: the next one need not look. */
 void view_complete(Gomod *g);
 

@@ -175,14 +175,20 @@ static void *prefetch_main(void *arg)
     return NULL;
 }
 
-/* What is here already needs no threads. */
+/*
+ * What is here already needs no threads. Where an earlier build had all of it, nothing is looked
+ * for: what was thrown away since is fetched when go asks.
+ */
 static bool all_here(Gomod *g)
 {
+    const GoProxyList *l = &g->pre.proxies;
     bool all = true;
+    if (l->n && l->v[0].kind == GO_PROXY_HTTP && view_was_complete(g, l->v[0].url))
+        return true;
     for (size_t i = 0; i < g->nwanted; i++) {
         scoped(arena) Arena a = {0};
         const char *path = request_path(&a, &g->wanted[i]);
-        all = all && path && is_here(g, &g->wanted[i], &g->pre.proxies, path);
+        all = all && path && is_here(g, &g->wanted[i], l, path);
     }
     return all;
 }

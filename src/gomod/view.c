@@ -105,26 +105,38 @@ static void mark_complete(Gomod *g, const GoView *v)
         (void)keep_write(g, mark(&a, v), (Str){"", 0}); /* else the next build looks again */
 }
 
-bool view_path(Gomod *g, const char *proxy, const char **ret, Err *e)
+/* What a view is called: go.sum files and a proxy. */
+static const char *view_name(Gomod *g, Arena *a, const char *proxy)
 {
-    scoped(arena) Arena a = {0};
     char hex[DIGEST_HEX_SIZE];
     Digest id;
     Hasher h;
+    hash_init(&h);
+    hash_add(&h, g->learned.b, sizeof g->learned.b);
+    hash_add(&h, proxy, strlen(proxy));
+    hash_end(&h, &id);
+    digest_hex(&id, hex);
+    return arena_printf(a, "gomod/view-%.40s", hex);
+}
+
+bool view_was_complete(Gomod *g, const char *proxy)
+{
+    scoped(arena) Arena a = {0};
+    const GoView v = {.path = view_name(g, &a, proxy)};
+    return faccessat(store_dirfd(g->store), mark(&a, &v), F_OK, 0) == 0;
+}
+
+bool view_path(Gomod *g, const char *proxy, const char **ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
     pthread_mutex_lock(&g->lock);
     GoView *v = g->views;
     while (v && strcmp(v->proxy, proxy) != 0)
         v = v->next;
     bool ok = true;
     if (!v) {
-        hash_init(&h);
-        hash_add(&h, g->learned.b, sizeof g->learned.b);
-        hash_add(&h, proxy, strlen(proxy));
-        hash_end(&h, &id);
-        digest_hex(&id, hex);
         v = NEW(&g->arena, GoView);
-        *v = (GoView){arena_printf(&g->arena, "gomod/view-%.40s", hex),
-                      arena_strdup(&g->arena, proxy), g->views};
+        *v = (GoView){view_name(g, &g->arena, proxy), arena_strdup(&g->arena, proxy), g->views};
         ok = store_use_made(g->store, v->path, "", false, e) &&
              (faccessat(store_dirfd(g->store), mark(&a, v), F_OK, 0) == 0 || make(g, v, e));
         if (ok)

@@ -156,6 +156,7 @@ typedef struct GoIndexJudge {
     const StepGo *go;
     int upper;
     bool looked;
+    View goroot;         /* the layers that have a part of it */
     const char *version; /* of Go; NULL: not known */
     Map modules;         /* hex of the action of its index -> number in `roots` */
     Roots roots;         /* relative to the module cache */
@@ -192,11 +193,21 @@ static void find_known(GoIndexJudge *j)
         (void)map_put(&j->known, j->trees.v[i].path, i);
 }
 
+static void find_goroot(GoIndexJudge *j)
+{
+    int *fds = NEW_N(&j->w->arena, int, j->below->n + 1);
+    j->goroot = (View){.dirfds = fds, .overlay = j->below->overlay};
+    for (size_t i = 0; i < j->below->n; i++)
+        if (has_path(j->below->dirfds[i], j->go->root.goroot + 1))
+            fds[j->goroot.n++] = j->below->dirfds[i];
+}
+
 static void look(GoIndexJudge *j)
 {
     if (j->looked)
         return;
     j->looked = true;
+    find_goroot(j);
     j->version = go_version_in(&j->w->arena, j->below, &j->go->root);
     if (j->version)
         find_modules(j);
@@ -252,7 +263,7 @@ static bool package_right(const GoIndexJudge *j, const GoIndexPackage *p, const 
         path_clean(&a, arena_printf(&a, "%s/%.*s", root, (int)p->dir.len, p->dir.ptr));
     if (p->odd || !str_starts(path, root))
         return false;
-    scoped(fd) int dir = go_open_only(j->below, path + 1);
+    scoped(fd) int dir = go_open_only(&j->goroot, path + 1);
     if (dir < 0 || !list_package(&a, dir, &files, &n))
         return false;
     go_index_package_id(j->version, root, path, files, n, &id);

@@ -99,12 +99,7 @@ bool stepgo_end(StepGo *g, Err *e)
 
 /* ---- after it ---- */
 
-typedef struct Search {
-    const char *word, *skip; /* `skip`: a directory that go alone writes, relative to the upper */
-    bool found;
-} Search;
-
-static bool search_file(int dirfd, const char *name, uint64_t size, Search *s, Err *e)
+static bool search_file(int dirfd, const char *name, uint64_t size, StepGoSearch *s, Err *e)
 {
     scoped(fd) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -117,7 +112,7 @@ static bool search_file(int dirfd, const char *name, uint64_t size, Search *s, E
     return true;
 }
 
-static bool search_link(int dirfd, const char *name, Search *s, Err *e)
+static bool search_link(int dirfd, const char *name, StepGoSearch *s, Err *e)
 {
     char target[TREE_PATH_MAX];
     ssize_t n = readlinkat(dirfd, name, target, sizeof target);
@@ -127,10 +122,10 @@ static bool search_link(int dirfd, const char *name, Search *s, Err *e)
     return true;
 }
 
-static bool search_dir(int dirfd, const char *path, unsigned depth, Search *s, Err *e);
+static bool search_dir(int dirfd, const char *path, unsigned depth, StepGoSearch *s, Err *e);
 
-static bool search_entry(int dirfd, const char *path, const char *name, unsigned depth, Search *s,
-                         Err *e)
+static bool search_entry(int dirfd, const char *path, const char *name, unsigned depth,
+                         StepGoSearch *s, Err *e)
 {
     scoped(arena) Arena a = {0};
     struct stat st;
@@ -146,7 +141,7 @@ static bool search_entry(int dirfd, const char *path, const char *name, unsigned
     if (!S_ISDIR(st.st_mode))
         return true;
     const char *below = *path ? arena_printf(&a, "%s/%s", path, name) : name;
-    if (!strcmp(below, s->skip) || depth >= TREE_MAX_DEPTH)
+    if (!strcmp(below, s->skip[0]) || !strcmp(below, s->skip[1]) || depth >= TREE_MAX_DEPTH)
         return true;
     scoped(fd) int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
@@ -154,7 +149,7 @@ static bool search_entry(int dirfd, const char *path, const char *name, unsigned
     return search_dir(fd, below, depth + 1, s, e);
 }
 
-static bool search_dir(int dirfd, const char *path, unsigned depth, Search *s, Err *e)
+static bool search_dir(int dirfd, const char *path, unsigned depth, StepGoSearch *s, Err *e)
 {
     scoped(arena) Arena a = {0};
     StrList names;
@@ -166,19 +161,39 @@ static bool search_dir(int dirfd, const char *path, unsigned depth, Search *s, E
     return true;
 }
 
-bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, bool *ret, Err *e)
+static void *search_main(void *arg)
+{
+    StepGoSearch *s = arg;
+    s->ok = search_dir(s->fd, "", 0, s, &s->e);
+    return NULL;
+}
+
+bool stepgo_search(StepWork *w, const StepGo *g, const char *upper, StepGoSearch *s, Err *e)
 {
     const char *mods = g->root.settings.gomodcache;
-    int raw = -1;
-    *ret = false;
+    *s = (StepGoSearch){.fd = -1, .ok = true};
     if (!g->mod)
         return true;
-    Search s = {gomod_step_word(g->mod), mods ? path_clean(&w->arena, mods) + 1 : "", false};
-    if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
+    s->word = gomod_step_word(g->mod);
+    s->skip[0] = mods ? path_clean(&w->arena, mods) + 1 : "";
+    s->skip[1] = g->shadow ? g->shadow + 1 : "";
+    if (!fs_open_dir(store_dirfd(w->env->store), upper, &s->fd, e))
         return false;
-    scoped(fd) int fd = raw;
-    if (!search_dir(fd, "", 0, &s, e))
-        return false;
-    *ret = s.found;
+    s->apart = pthread_create(&s->thread, NULL, search_main, s) == 0;
+    if (!s->apart)
+        (void)search_main(s);
     return true;
+}
+
+bool stepgo_found(StepGoSearch *s, bool *ret, Err *e)
+{
+    if (s->apart)
+        (void)pthread_join(s->thread, NULL);
+    s->apart = false;
+    scoped_fd_done(&s->fd);
+    s->fd = -1;
+    *ret = s->found;
+    if (!s->ok && !e->kind)
+        *e = s->e;
+    return s->ok;
 }

@@ -8,6 +8,8 @@
 #ifndef STEPS_GOLANG_H
 #define STEPS_GOLANG_H
 
+#include <pthread.h>
+
 #include "gocache/gocache.h"
 #include "steps/mounts.h"
 
@@ -143,11 +145,31 @@ NODISCARD bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo 
 void stepgo_listening(void *arg, int fd);
 /* stepgo_end - the command is over. Fails with ERR_CHECK when a proxy sent wrong bytes. */
 NODISCARD bool stepgo_end(StepGo *g, Err *e);
+
+/* A word of ours that is looked for in what a command wrote. */
+typedef struct StepGoSearch {
+    const char *word;
+    const char *skip[2]; /* directories that go alone writes, relative to the upper */
+    int fd;              /* of the upper; -1: there is nothing to be found */
+    pthread_t thread;
+    bool apart, ok, found;
+    Err e;
+} StepGoSearch;
+
 /*
- * stepgo_tells - whether what the command wrote holds a word of ours: then it is not what it would
- * have written without us. `upper` is relative to store_dirfd(). Fails with ERR_STORE.
+ * stepgo_search - begin to look in another thread whether what the command wrote holds a word of
+ * ours: then it is not what it would have written without us. The GOCACHE that does not stay is not
+ * looked at.
+ *
+ *   upper  relative to store_dirfd()
+ *   ret    stays where it is until stepgo_found()
+ *
+ * Fails with ERR_STORE.
  */
-NODISCARD bool stepgo_tells(StepWork *w, const StepGo *g, const char *upper, bool *ret, Err *e);
+NODISCARD bool stepgo_search(StepWork *w, const StepGo *g, const char *upper, StepGoSearch *ret,
+                             Err *e);
+/* stepgo_found - wait for it. Fails with ERR_STORE. */
+NODISCARD bool stepgo_found(StepGoSearch *s, bool *ret, Err *e);
 
 /*
  * go_index_open - the indexes of source files that belong to a space: of packages of GOROOT, and of

@@ -279,15 +279,18 @@ typedef struct Attempt {
 /* What was lent is taken back, and looked for in what the command wrote. */
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
-    bool stale, other = false, tells = false;
+    bool stale, other = false, tells = false, failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
-    if (!stepgo_collect(w, t->below, go, t->upper, &stale, e) ||
+    StepGoSearch search = {.fd = -1, .ok = true};
+    if (!failed && !stepgo_search(w, go, t->upper, &search, e))
+        return false;
+    bool ok = stepgo_collect(w, t->below, go, t->upper, &stale, e);
+    if (!stepgo_found(&search, &tells, e) || !ok ||
         !stepgo_clear(w, go_shadow_path(&w->arena, w->env, w->step), t->below, t->upper, e))
         return false;
     if (t->end.cancelled || (t->end.code && !stale))
         return true;
-    if (!stepgo_tells(w, go, t->upper, &tells, e) ||
-        (!tells && !stepgo_take_parts(w, t->below, go, t->upper, &other, e)))
+    if (!tells && !stepgo_take_parts(w, t->below, go, t->upper, &other, e))
         return false;
     steps_span(w, "what Go left", at);
     if (tells)
