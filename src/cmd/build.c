@@ -233,12 +233,15 @@ static void keep_house(Build *b, bool built)
     uint64_t ceiling = 0;
     StoreGc gc = {0};
     char freed[32], kept[32];
-    bool ok = store_note_uses(b->store, &e);
-    if (ok && built && (ok = space_ceiling(b->store, b->opts->max_cache, &ceiling, &e)) &&
+    bool asked, ok = store_note_uses(b->store, &e);
+    if (ok && built && (ok = space_ceiling(b->store, b->opts->max_cache, &ceiling, &asked, &e)) &&
         store_gc_due(b->store, ceiling)) {
-        ok = (b->env.entered || sandbox_enter(&b->env.host, &e)) &&
-             store_gc(b->store, ceiling, &gc, &e);
+        ok = b->env.entered || sandbox_enter(&b->env.host, &e);
         b->env.entered = true;
+        if (ok && asked)
+            ok = store_gc(b->store, ceiling, &gc, &e);
+        else if (ok)
+            store_gc_later(b->store, ceiling);
     }
     str_size(gc.freed, freed, sizeof freed);
     str_size(gc.kept, kept, sizeof kept);

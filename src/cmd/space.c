@@ -69,10 +69,11 @@ bool space_check(const char *option, Err *e)
     return !text || space_parse(text, root, &ignored, e) || err_wrap(e, "%s", from);
 }
 
-bool space_ceiling(const Store *s, const char *option, uint64_t *ret, Err *e)
+bool space_ceiling(const Store *s, const char *option, uint64_t *ret, bool *ret_asked, Err *e)
 {
     const char *from, *text = max_cache(option, &from);
     uint64_t disk = 0, size;
+    *ret_asked = text != NULL;
     if (text)
         return space_parse(text, store_dirfd(s), ret, e) || err_wrap(e, "%s", from);
     if (!disk_size(store_dirfd(s), &disk, e))

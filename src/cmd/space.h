@@ -19,8 +19,11 @@ NODISCARD bool space_check(const char *option, Err *e);
 /*
  * space_ceiling - how big the cache may be: the option, else LIGHTER_MAX_CACHE, else a tenth of the
  * disk or 10 GB, whichever is more, but at most half of the disk.
+ *
+ *   ret_asked  whether somebody said it
  */
-NODISCARD bool space_ceiling(const Store *s, const char *option, uint64_t *ret, Err *e);
+NODISCARD bool space_ceiling(const Store *s, const char *option, uint64_t *ret, bool *ret_asked,
+                             Err *e);
 
 /* One condition of --filter. */
 typedef struct SpaceTest {

@@ -43,7 +43,9 @@ struct Store {
     sqlite3_stmt *doomed; /* asks whether a name is being collected */
     bool looks;           /* this process only looks: it takes no leases */
     bool undurable;       /* something was noted by durable_note() */
-    size_t nlost;         /* see store_lost() */
+    bool collects;        /* the process that is left behind makes the cache fit `ceiling` */
+    uint64_t ceiling;
+    size_t nlost; /* see store_lost() */
 };
 
 /* store_replace - make or replace a file at the top of the store, whole or not at all. */

@@ -4,10 +4,11 @@
  * Nothing is synced in a step's way. Whatever is published is noted in the table `undurable`, in
  * front of the rows that lead to it, with the boot it was made in. When a process has ended its
  * work it leaves a child behind, which has the kernel write everything out and then strikes off
- * what was there before it began. A note of another boot is of something that may be torn: that is
- * dropped with all that leads to it, and made again. SQLite's log keeps the order of commits, so no
- * row survives its note's loss. But the end of the log may be lost as well: so the first process of
- * a boot also drops what no row knows, a blob above all, for that is believed by its name.
+ * what was there before it began; where the cache has grown too big it collects, too. A note of
+ * another boot is of something that may be torn: that is dropped with all that leads to it, and
+ * made again. SQLite's log keeps the order of commits, so no row survives its note's loss. But the
+ * end of the log may be lost as well: so the first process of a boot also drops what no row knows,
+ * a blob above all, for that is believed by its name.
  *
  * A directory that changes in place (a cache mount, a git repository) is noted by each process that
  * uses it, and the note stays until that process is dead and what it wrote is on the disk. Then the
@@ -256,22 +257,29 @@ static bool strike_all(Store *s, const Note *v, size_t n, Err *e)
     return ok && db_exec(s, "COMMIT", e);
 }
 
-/* With a connection of its own: one must not be carried over a fork. */
-static void write_out(Store *parent)
+static void write_out(Store *s)
 {
     scoped(arena) Arena a = {0};
     Err ignored = ERR_INIT; /* nobody is there to be told; what is noted stays noted */
-    Store s = {.path = parent->path, .dirfd = parent->dirfd, .lockfd = -1, .leasefd = -1};
     Note *v = NULL;
     size_t n = 0;
+    if (read_notes(s, &a, &v, &n, &ignored) && syncfs(s->dirfd) == 0)
+        (void)strike_all(s, v, n, &ignored);
+}
+
+/* With a connection of its own: one must not be carried over a fork. */
+static void work_behind(const Store *parent)
+{
+    Err ignored = ERR_INIT;
+    StoreGc gc;
+    Store s = {.path = parent->path, .dirfd = parent->dirfd, .lockfd = -1, .leasefd = -1};
     pthread_mutex_init(&s.lock, NULL);
-    if (!db_connect(&s, &ignored)) { /* the store may be gone meanwhile */
-        db_close(&s);
-        return;
+    if (db_connect(&s, &ignored)) { /* else the store is gone meanwhile */
+        write_out(&s);
+        if (parent->collects)
+            (void)!store_gc(&s, parent->ceiling, &gc, &ignored); /* else the next build's does it */
+        tmp_done(&s);
     }
-    bool ok = read_notes(&s, &a, &v, &n, &ignored) && syncfs(s.dirfd) == 0;
-    if (ok)
-        (void)strike_all(&s, v, n, &ignored);
     db_close(&s);
 }
 
@@ -291,7 +299,7 @@ static void let_go(Store *s)
 
 void durable_settle(Store *s)
 {
-    if (!s->undurable)
+    if (!s->undurable && !s->collects)
         return;
     pid_t pid = fork();
     if (pid > 0)
@@ -301,7 +309,7 @@ void durable_settle(Store *s)
     /* Twice, so that nobody who waits for our process's children has one more. */
     if (fork() == 0) {
         let_go(s);
-        write_out(s);
+        work_behind(s);
     }
     _exit(0);
 }

@@ -183,6 +183,12 @@ bool store_gc(Store *s, uint64_t ceiling, StoreGc *ret, Err *e)
     return db_fact_put(s, "cache", text, e);
 }
 
+void store_gc_later(Store *s, uint64_t ceiling)
+{
+    s->collects = true;
+    s->ceiling = ceiling;
+}
+
 /* ---- images ---- */
 
 static const char *named(Arena *a, char letter, const Digest *d)

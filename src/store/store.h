@@ -398,6 +398,8 @@ bool store_gc_due(Store *s, uint64_t ceiling);
  * Another collection that runs already is left to it. Needs the namespaces.
  */
 NODISCARD bool store_gc(Store *s, uint64_t ceiling, StoreGc *ret, Err *e);
+/* store_gc_later - the same in the process that store_done() leaves behind; nobody hears of it. */
+void store_gc_later(Store *s, uint64_t ceiling);
 
 /* ---- check ---- */
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 import goproxy
-from harness import (IS_ROOT, REPO, Account, Image, Lighter, one_at_a_time, remove)
+from harness import (IS_ROOT, REPO, Account, Image, Lighter, one_at_a_time, remove, unmount)
 from servers import Servers
 
 
@@ -265,6 +265,30 @@ def lighter(lighters, bases):
 def bare(lighters):
     """A fresh store with nothing in it."""
     return lighters()
+
+
+@pytest.fixture
+def disk(lighter, temp, needs):
+    """The store on an ext4 of 64 MB of its own; called, it is unmounted and gives the disk's bytes."""
+    needs("mke2fs")
+    image, at = temp / "disk", temp / "at"
+    at.mkdir()
+    with open(image, "wb") as f:
+        f.truncate(64 << 20)
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-F", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, at], check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no loop device can be had")
+    mounted = [True]
+
+    def taken_out():
+        if mounted:
+            mounted.pop()
+            unmount(at)
+        return image.read_bytes()
+    loaded, lighter.store = lighter.store, at / "store"
+    lighter.load(loaded)
+    yield taken_out
+    taken_out()
 
 
 @pytest.fixture

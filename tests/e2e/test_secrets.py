@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import processes_with, unmount, wait_for
+from harness import processes_with, wait_for
 from test_contexts import Git, serving
 from test_hostile import MODES, NAMESPACED, lighter_of
 from test_lighter_run import Screen as RunScreen
@@ -182,30 +182,6 @@ def test_where_lighter_and_the_keeper_of_mode_chroot_are_both_killed_the_next_bu
 
 
 # ---- the disk below ------------------------------------------------------------------------------
-
-@pytest.fixture
-def disk(lighter, temp, needs):
-    """The store on an ext4 of its own; called, it is unmounted and gives the disk's bytes."""
-    needs("mke2fs")
-    image, at = temp / "disk", temp / "at"
-    at.mkdir()
-    with open(image, "wb") as f:
-        f.truncate(64 << 20)
-    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-F", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, at], check=False, stderr=subprocess.DEVNULL).returncode:
-        pytest.skip("no loop device can be had")
-    mounted = [True]
-
-    def taken_out():
-        if mounted:
-            mounted.pop()
-            unmount(at)
-        return image.read_bytes()
-    loaded, lighter.store = lighter.store, at / "store"
-    lighter.load(loaded)
-    yield taken_out
-    taken_out()
-
 
 def sandboxes(binary):
     """Processes of this program's that make or keep a step's surroundings; another one's tests may run beside these."""
