@@ -72,8 +72,9 @@ typedef struct GoTree {
 /* Snapshots that have nothing but such modules. */
 typedef struct GoTrees {
     Stack stack;
-    GoTree *v; /* all that is in them; without `from` */
+    GoTree *v; /* all that is in them, those of the lowest first; without `from` */
     size_t n;
+    size_t *upto; /* by snapshot: how many are in it and those below */
 } GoTrees;
 
 /*

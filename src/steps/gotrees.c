@@ -3,7 +3,8 @@
  *
  * A layer of `go mod download` is what the command wrote, over snapshots that have nothing but the
  * trees of modules. The next layer stands on the same ones and on one more, which has what is new:
- * a dependency more costs its own files. What lies there and is not in a layer, a whiteout hides.
+ * a dependency more costs its own files. Where there are many, one takes the place of the small
+ * ones. What lies there and is not in a layer, a whiteout hides.
  */
 #include <errno.h>
 #include <sys/sysmacros.h>
@@ -12,8 +13,9 @@
 #include "base/map.h"
 #include "steps/golang.h"
 
-/* A path that is looked for is looked for in each of them. */
-enum { CHAIN_MAX = 6 };
+/* A path that is looked for is looked for in each of them. One that has so many times the modules
+ * of those above it together stays, for each of its files would cost a link. */
+enum { CHAIN_MAX = 6, MUCH = 4 };
 
 /* ---- what is in a snapshot ---- */
 
@@ -58,12 +60,13 @@ static bool read_trees(StepWork *w, SnapshotId id, GoTrees *out, size_t *cap, bo
 static bool find_known(StepWork *w, const Stack *st, GoTrees *ret, bool *ret_all, Err *e)
 {
     size_t cap = 0;
-    *ret = (GoTrees){.stack = *st};
+    *ret = (GoTrees){.stack = *st, .upto = NEW_N(&w->arena, size_t, st->n + 1)};
     *ret_all = true;
     for (size_t i = 0; i < st->n; i++) {
         bool known;
         if (!read_trees(w, st->ids[i], ret, &cap, &known, e))
             return false;
+        ret->upto[i] = ret->n;
         *ret_all = *ret_all && known;
     }
     return true;
@@ -194,32 +197,67 @@ static bool write_chain(StepWork *w, const Digest *key, const Stack *chain, Err 
     return store_memo_put(w->env->store, key, text, strlen(text), e);
 }
 
-/*
- * Which of these a chain lacks. *ret_ok is false where another begins better: this one is long, has
- * other files under a name, or much that nobody wants any more.
- */
-static void compare(StepWork *w, const GoTrees *chain, const GoTree *want, size_t n, GoTree **ret,
-                    size_t *ret_n, bool *ret_ok)
+static void index_by_path(Map *m, const GoTree *v, size_t n)
 {
-    Map index = {0};
+    for (size_t i = 0; i < n; i++)
+        (void)map_put(m, v[i].path, i);
+}
+
+/* How many of its snapshots are good for these modules: with other files under a name none is, nor
+ * those above it. */
+static size_t count_good(const GoTrees *chain, const GoTree *want, const Map *wanted)
+{
+    for (size_t i = 0; i < chain->stack.n; i++)
+        for (size_t k = i ? chain->upto[i - 1] : 0; k < chain->upto[i]; k++) {
+            uint64_t x;
+            if (map_get(wanted, chain->v[k].path, &x) && strcmp(want[x].h1, chain->v[k].h1) != 0)
+                return i;
+        }
+    return chain->stack.n;
+}
+
+/* How many stay when there are too many and `small` modules come to them. */
+static size_t count_big(const GoTrees *chain, size_t n, size_t small)
+{
+    for (bool first = true; n; first = false) {
+        size_t has = chain->upto[n - 1] - (n > 1 ? chain->upto[n - 2] : 0);
+        if (!first && has > MUCH * small)
+            break;
+        small += has;
+        n--;
+    }
+    return n;
+}
+
+static void cut(GoTrees *chain, size_t n)
+{
+    chain->stack.n = n;
+    chain->n = n ? chain->upto[n - 1] : 0;
+}
+
+/* Which of these a chain lacks, when no more of it is kept than is worth it. */
+static void compare(StepWork *w, GoTrees *chain, const GoTree *want, size_t n, GoTree **ret,
+                    size_t *ret_n)
+{
+    Map wanted = {0}, there = {0};
     size_t cap = 0, both = 0;
+    uint64_t i;
+    index_by_path(&wanted, want, n);
+    cut(chain, count_good(chain, want, &wanted));
+    for (size_t k = 0; k < chain->n; k++)
+        both += map_get(&wanted, chain->v[k].path, &i);
+    if (chain->n - both > n) /* much of it nobody wants any more */
+        cut(chain, 0);
+    else if (both < n && chain->stack.n >= CHAIN_MAX)
+        cut(chain, count_big(chain, chain->stack.n, n - both));
+    index_by_path(&there, chain->v, chain->n);
     *ret = NULL;
     *ret_n = 0;
-    *ret_ok = true;
-    for (size_t i = 0; i < chain->n; i++)
-        (void)map_put(&index, chain->v[i].path, i);
-    for (size_t i = 0; i < n; i++) {
-        uint64_t k;
-        if (!map_get(&index, want[i].path, &k)) {
-            *ARENA_PUSH(&w->arena, *ret, *ret_n, cap) = want[i];
-            continue;
-        }
-        *ret_ok = *ret_ok && !strcmp(chain->v[k].h1, want[i].h1);
-        both++;
-    }
-    if ((*ret_n && chain->stack.n >= CHAIN_MAX) || chain->n - both > n)
-        *ret_ok = false;
-    map_done(&index);
+    for (size_t k = 0; k < n; k++)
+        if (!map_get(&there, want[k].path, &i))
+            *ARENA_PUSH(&w->arena, *ret, *ret_n, cap) = want[k];
+    map_done(&wanted);
+    map_done(&there);
 }
 
 bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n, GoTrees *ret, Err *e)
@@ -227,17 +265,13 @@ bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n, Go
     Digest key;
     GoTree *lacks;
     size_t nlack;
-    bool ok;
     chain_key(w, cache, &key);
     if (!read_chain(w, &key, ret, e))
         return false;
-    compare(w, ret, v, n, &lacks, &nlack, &ok);
-    if (ok && !nlack)
-        return true;
-    if (!ok)
-        *ret = (GoTrees){.n = 0};
-    return add_snapshot(w, &ret->stack, ok ? lacks : v, ok ? nlack : n, e) &&
-           write_chain(w, &key, &ret->stack, e) && go_trees_known(w, &ret->stack, ret, e);
+    compare(w, ret, v, n, &lacks, &nlack);
+    return !nlack ||
+           (add_snapshot(w, &ret->stack, lacks, nlack, e) && write_chain(w, &key, &ret->stack, e) &&
+            go_trees_known(w, &ret->stack, ret, e));
 }
 
 /* ---- what is not in a layer ---- */

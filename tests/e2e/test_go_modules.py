@@ -511,6 +511,19 @@ def test_layers_of_one_project_share_the_trees_of_modules_and_are_those_of_plain
         "one for all, another since more was gone than left, and one for each plain download"
 
 
+def test_where_dependencies_come_one_by_one_the_many_stay_where_they_are(go, proxy):
+    old, new = ([Module(f"example.test/grow/{name}{i}") for i in range(n)] for name, n in (("m", 30), ("n", 8)))
+    proxy.add(*old, *new)
+    context = project(go, *old)
+    build(go, context, proxy=proxy)
+    for i in range(len(new)):
+        rewrite(context, *old, *new[:i + 1])
+        last = build(go, context, proxy=proxy)
+    assert [len(holders(go, f"example.test/grow/{name}@v1.0.0")) for name in ("m0", "n0", "n6")] == [1, 2, 1], \
+        "one takes the place of the small ones, and has what they have"
+    assert last.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
 def test_a_version_with_other_files_than_before_is_not_mixed_with_what_it_was(go, proxy):
     """Whoever moves a tag and go.sum: the trees of the older builds have the same path."""
     first = Module("example.test/moved/a", files={"a.go": "package a\n", "old.go": "package a\n"})
