@@ -11,6 +11,9 @@
 
 /* More is left to go, which asks only for what it needs. */
 enum { PREFETCH_MAX = 2047 << 20 };
+/* A connection with TLS reads all certificates of the machine, a megabyte and 25 ms of a processor:
+ * it has to be worth so many files. */
+enum { WORTH = 3 };
 
 /* ---- what there is to fetch ---- */
 
@@ -176,21 +179,21 @@ static void *prefetch_main(void *arg)
 }
 
 /*
- * What is here already needs no threads. Where an earlier build had all of it, nothing is looked
- * for: what was thrown away since is fetched when go asks.
+ * How many files are not here. Where an earlier build had all of them, nothing is looked for: what
+ * was thrown away since is fetched when go asks.
  */
-static bool all_here(Gomod *g)
+static size_t count_missing(Gomod *g)
 {
     const GoProxyList *l = &g->pre.proxies;
-    bool all = true;
+    size_t n = 0;
     if (l->n && l->v[0].kind == GO_PROXY_HTTP && view_was_complete(g, l->v[0].url))
-        return true;
+        return 0;
     for (size_t i = 0; i < g->nwanted; i++) {
         scoped(arena) Arena a = {0};
         const char *path = request_path(&a, &g->wanted[i]);
-        all = all && path && is_here(g, &g->wanted[i], l, path);
+        n += !path || !is_here(g, &g->wanted[i], l, path);
     }
-    return all;
+    return n;
 }
 
 void gomod_prefetch(Gomod *g, const GoSettings *settings)
@@ -199,12 +202,12 @@ void gomod_prefetch(Gomod *g, const GoSettings *settings)
     if (!g->nwanted || !go_proxy_list(&g->arena, settings->goproxy, &g->pre.proxies, &ignored))
         return;
     g->pre.settings = settings;
-    if (all_here(g)) {
+    size_t missing = count_missing(g);
+    if (!missing) {
         view_complete(g);
         return;
     }
-    /* A connection with TLS has a megabyte of certificates: one has to be worth two files. */
-    size_t n = g->offline ? 0 : (g->nwanted + 1) / 2;
+    size_t n = g->offline ? 0 : (missing + WORTH - 1) / WORTH;
     n = n < GOMOD_WIDTH ? n : GOMOD_WIDTH;
     pthread_mutex_lock(&g->lock);
     for (size_t i = 0; i < n; i++)
