@@ -228,6 +228,16 @@ static void pump(Running *r, Stubs *stubs)
     }
 }
 
+/* What a command wrote that failed is removed at once, and takes room as long as it is mounted. */
+static void leave_root(const Running *r)
+{
+    bool failed = r->got_error || r->cancelled || !r->got_exit || r->wait_status;
+    if (r->root >= 0 && failed)
+        close(r->root);
+    else if (r->root >= 0)
+        late_close(r->root);
+}
+
 bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *ret, Err *e)
 {
     Running r = {.output = -1,
@@ -273,8 +283,7 @@ bool sandbox_run(const SandboxSpec *spec, const SandboxOutput *out, SandboxEnd *
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR) {
     }
     end_network(&r);
-    if (r.root >= 0)
-        late_close(r.root);
+    leave_root(&r);
     for (size_t i = stubs.n; i-- > 0;)
         stub_remove(spec, stubs.v[i].name, stubs.v[i].dir);
     arena_done(&stubs.arena);
