@@ -5,11 +5,11 @@
 #include <sys/random.h>
 
 #include "base/fs.h"
+#include "base/levels.h"
 #include "gocache/inside.h"
 
-/* More become fewer: a name that is in none is looked for in all. One that has so many times the
- * files of the smaller ones together stays, for each of its files would cost a link. */
-enum { GENERATIONS_MAX = 8, MUCH = 4 };
+/* A name that is in none is looked for in all. */
+enum { GENERATIONS_MAX = 8 };
 
 bool generation_begin(Gocache *c, Arena *a, Generation *ret, Err *e)
 {
@@ -75,28 +75,20 @@ static bool link_generation(Generation *g, const char *id, Err *e)
     return true;
 }
 
-/* How many of the space are big enough to stay. */
-static size_t count_big(const Generation *g)
-{
-    const Gocache *c = g->c;
-    uint64_t small = g->files;
-    size_t n = c->n;
-    while (n >= GENERATIONS_MAX || (n && n < c->n && c->v[n - 1].files <= MUCH * small))
-        small += c->v[--n].files;
-    return n;
-}
-
 static bool take_over(Generation *g, Arena *a, Err *e)
 {
     Gocache *c = g->c;
     scoped(buf) Buf names = BUF_INIT, about = BUF_INIT;
-    size_t nbig = count_big(g);
-    for (size_t i = nbig; i < c->n; i++) {
+    uint64_t *sizes = NEW_N(a, uint64_t, c->n + 1);
+    for (size_t i = 0; i < c->n; i++)
+        sizes[i] = c->v[i].files;
+    size_t kept = levels_kept(sizes, c->n, GENERATIONS_MAX, g->files);
+    for (size_t i = kept; i < c->n; i++) {
         if (!link_generation(g, c->v[i].id, e))
             return false;
         buf_printf(&names, "%s\n", c->v[i].id);
     }
-    c->n = nbig;
+    c->n = kept;
     buf_printf(&about, "%llu files\n%s", (unsigned long long)g->files, buf_str(&names));
     return fs_write_file(store_dirfd(c->store), arena_printf(a, "%s/about", g->tmp),
                          buf_str(&about), about.len, e);

@@ -74,7 +74,7 @@ typedef struct GoTrees {
     Stack stack;
     GoTree *v; /* all that is in them, those of the lowest first; without `from` */
     size_t n;
-    size_t *upto; /* by snapshot: how many are in it and those below */
+    uint64_t *sizes; /* by snapshot: how many are in it */
 } GoTrees;
 
 /*

@@ -10,12 +10,12 @@
 #include <sys/sysmacros.h>
 
 #include "base/fs.h"
+#include "base/levels.h"
 #include "base/map.h"
 #include "steps/golang.h"
 
-/* A path that is looked for is looked for in each of them. One that has so many times the modules
- * of those above it together stays, for each of its files would cost a link. */
-enum { CHAIN_MAX = 6, MUCH = 4 };
+/* A path that is looked for is looked for in each of them. */
+enum { CHAIN_MAX = 6 };
 
 /* ---- what is in a snapshot ---- */
 
@@ -60,13 +60,14 @@ static bool read_trees(StepWork *w, SnapshotId id, GoTrees *out, size_t *cap, bo
 static bool find_known(StepWork *w, const Stack *st, GoTrees *ret, bool *ret_all, Err *e)
 {
     size_t cap = 0;
-    *ret = (GoTrees){.stack = *st, .upto = NEW_N(&w->arena, size_t, st->n + 1)};
+    *ret = (GoTrees){.stack = *st, .sizes = NEW_N(&w->arena, uint64_t, st->n + 1)};
     *ret_all = true;
     for (size_t i = 0; i < st->n; i++) {
         bool known;
+        size_t before = ret->n;
         if (!read_trees(w, st->ids[i], ret, &cap, &known, e))
             return false;
-        ret->upto[i] = ret->n;
+        ret->sizes[i] = ret->n - before;
         *ret_all = *ret_all && known;
     }
     return true;
@@ -207,32 +208,18 @@ static void index_by_path(Map *m, const GoTree *v, size_t n)
  * those above it. */
 static size_t count_good(const GoTrees *chain, const GoTree *want, const Map *wanted)
 {
+    const GoTree *t = chain->v;
     for (size_t i = 0; i < chain->stack.n; i++)
-        for (size_t k = i ? chain->upto[i - 1] : 0; k < chain->upto[i]; k++) {
-            uint64_t x;
-            if (map_get(wanted, chain->v[k].path, &x) && strcmp(want[x].h1, chain->v[k].h1) != 0)
+        for (uint64_t k = 0, x; k < chain->sizes[i]; k++, t++)
+            if (map_get(wanted, t->path, &x) && strcmp(want[x].h1, t->h1) != 0)
                 return i;
-        }
     return chain->stack.n;
-}
-
-/* How many stay when there are too many and `small` modules come to them. */
-static size_t count_big(const GoTrees *chain, size_t n, size_t small)
-{
-    for (bool first = true; n; first = false) {
-        size_t has = chain->upto[n - 1] - (n > 1 ? chain->upto[n - 2] : 0);
-        if (!first && has > MUCH * small)
-            break;
-        small += has;
-        n--;
-    }
-    return n;
 }
 
 static void cut(GoTrees *chain, size_t n)
 {
-    chain->stack.n = n;
-    chain->n = n ? chain->upto[n - 1] : 0;
+    while (chain->stack.n > n)
+        chain->n -= chain->sizes[--chain->stack.n];
 }
 
 /* Which of these a chain lacks, when no more of it is kept than is worth it. */
@@ -248,8 +235,8 @@ static void compare(StepWork *w, GoTrees *chain, const GoTree *want, size_t n, G
         both += map_get(&wanted, chain->v[k].path, &i);
     if (chain->n - both > n) /* much of it nobody wants any more */
         cut(chain, 0);
-    else if (both < n && chain->stack.n >= CHAIN_MAX)
-        cut(chain, count_big(chain, chain->stack.n, n - both));
+    else if (both < n)
+        cut(chain, levels_kept(chain->sizes, chain->stack.n, CHAIN_MAX, n - both));
     index_by_path(&there, chain->v, chain->n);
     *ret = NULL;
     *ret_n = 0;

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/key.h"
 #include "base/late.h"
+#include "base/levels.h"
 #include "base/map.h"
 #include "base/opt.h"
 #include "base/pool.h"
@@ -1193,6 +1194,22 @@ static void beneath_a_directory_links_and_escapes_are_errors(void **state)
     assert_true(fd >= 0);
 }
 
+/* ---- levels ---- */
+
+static void the_small_ones_are_joined_and_what_is_big_beside_them_stays(void **state)
+{
+    static const uint64_t BIG[] = {100, 3, 2, 1}, EVEN[] = {5, 5, 5, 5},
+                          TOO_MANY[] = {90, 80, 70, 60};
+    (void)state;
+    assert_int_equal(levels_kept(BIG, 4, 5, 1), 4);
+    assert_int_equal(levels_kept(BIG, 4, 4, 1), 1);
+    assert_int_equal(levels_kept(BIG, 4, 4, 50), 0);
+    assert_int_equal(levels_kept(EVEN, 4, 4, 1), 0);
+    assert_int_equal(levels_kept(TOO_MANY, 4, 2, 1), 0);
+    assert_int_equal(levels_kept((uint64_t[]){800, 80, 2}, 3, 3, 1), 2);
+    assert_int_equal(levels_kept(NULL, 0, 6, 7), 0);
+}
+
 /* ---- descriptors ---- */
 
 static bool is_open(int fd)
@@ -1246,6 +1263,7 @@ int main(void)
         cmocka_unit_test(path_clean_is_gos_path_clean),
         cmocka_unit_test(an_absolute_path_replaces_what_it_is_joined_to),
         cmocka_unit_test(all_but_what_is_closed_late_is_closed),
+        cmocka_unit_test(the_small_ones_are_joined_and_what_is_big_beside_them_stays),
         cmocka_unit_test(ten_thousand_keys_are_found_and_no_others),
         cmocka_unit_test(arena_memory_is_zeroed_aligned_and_never_given_twice),
         cmocka_unit_test(a_pushed_array_keeps_its_elements_when_it_moves),
