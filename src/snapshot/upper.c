@@ -308,10 +308,11 @@ static bool has_bytes(int fd, const TreeEntry *t, bool *ret, Err *e)
     return true;
 }
 
-static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
+/* The file that an entry is of, and a new one. */
+static bool open_both(const Upper *u, const View *src, const TreeEntry *t, const char *target,
+                      int *ret_in, int *ret_out, Err *e)
 {
     ViewNode node;
-    uint64_t size;
     if (!view_lookup(src, t->from, VIEW_NOFOLLOW, &node, e))
         return false;
     errno = ENOENT;
@@ -319,10 +320,21 @@ static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *
     bool gone = in < 0 && errno == ENOENT;
     if (in < 0)
         return err_errno(e, ERR_STEP, "open '%s'", t->from) || (gone && err_moved(e, MOVED_GONE));
-    scoped(fd) int out =
-        openat(u->dirfd, target, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int out = openat(u->dirfd, target, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (out < 0)
         return err_errno(e, ERR_STORE, "create '/%s'", target);
+    *ret_in = fd_take(&in);
+    *ret_out = out;
+    return true;
+}
+
+static bool put_file(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
+{
+    int raw_in, raw_out;
+    uint64_t size;
+    if (!open_both(u, src, t, target, &raw_in, &raw_out, e))
+        return false;
+    scoped(fd) int in = raw_in, out = raw_out;
     bool before = unchanged(in, t), same;
     if (!fs_copy_data(in, out, &size, e) || !has_bytes(out, t, &same, e))
         return err_wrap(e, "copy '%s' into the store '%s'", t->from, store_path(u->store));
@@ -374,15 +386,11 @@ static bool put_new(Upper *u, const View *src, const TreeEntry *t, const char *t
 /* An empty file that looks like it, and its bytes where they are now. */
 static bool put_lent(Upper *u, const View *src, const TreeEntry *t, const char *target, Err *e)
 {
-    ViewNode node;
-    if (!view_lookup(src, t->from, VIEW_NOFOLLOW, &node, e))
+    int raw_in, raw_out;
+    if (!open_both(u, src, t, target, &raw_in, &raw_out, e))
         return false;
-    scoped(fd) int in = node.exists ? view_open(src, &node) : -1;
-    if (in < 0)
-        return err_errno(e, ERR_STEP, "open '%s'", t->from);
-    scoped(fd) int out =
-        openat(u->dirfd, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (out < 0 || ftruncate(out, (off_t)t->size) < 0)
+    scoped(fd) int in = raw_in, out = raw_out;
+    if (ftruncate(out, (off_t)t->size) < 0)
         return err_errno(e, ERR_STORE, "create '/%s'", target);
     u->lent = (LayerLent){arena_strdup(&u->arena, target), fd_take(&in)};
     u->lent_entry = *t;
@@ -410,13 +418,14 @@ bool upper_own_lent(Upper *u, Err *e)
 {
     char own[OWN_MAX];
     struct stat st;
-    const char *path = u->lent.path, *slash = strrchr(path, '/');
-    const char *dir = slash ? arena_strndup(&u->arena, path, (size_t)(slash - path)) : ".";
+    int raw = -1;
+    const char *path = u->lent.path, *dir = dir_of(u, path);
     own_path(u, own);
     forget_lent(u);
-    scoped(fd) int fd = openat(u->dirfd, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 ||
-        renameat(store_dirfd(u->store), own, fd, path_base(path)) < 0)
+    if (!fs_open_dir(u->dirfd, *dir ? dir : ".", &raw, e))
+        return false;
+    scoped(fd) int fd = raw;
+    if (fstat(fd, &st) < 0 || renameat(store_dirfd(u->store), own, fd, path_base(path)) < 0)
         return err_errno(e, ERR_STORE, "put a copy at '/%s'", path);
     struct timespec ts[2] = {st.st_atim, st.st_mtim};
     return futimens(fd, ts) == 0 || err_errno(e, ERR_STORE, "set time of '/%s'", dir);

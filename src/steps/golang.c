@@ -164,21 +164,23 @@ static bool search_dir(int dirfd, const char *path, unsigned depth, StepGoSearch
 static void *search_main(void *arg)
 {
     StepGoSearch *s = arg;
-    s->ok = search_dir(s->fd, "", 0, s, &s->e);
+    s->failed = !search_dir(s->fd, "", 0, s, &s->e);
     return NULL;
 }
 
 bool stepgo_search(StepWork *w, const StepGo *g, const char *upper, StepGoSearch *s, Err *e)
 {
     const char *mods = g->root.settings.gomodcache;
-    *s = (StepGoSearch){.fd = -1, .ok = true};
+    int raw = -1;
+    *s = (StepGoSearch){.word = NULL};
     if (!g->mod)
         return true;
-    s->word = gomod_step_word(g->mod);
-    s->skip[0] = mods ? path_clean(&w->arena, mods) + 1 : "";
-    s->skip[1] = g->shadow ? g->shadow + 1 : "";
-    if (!fs_open_dir(store_dirfd(w->env->store), upper, &s->fd, e))
+    if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
+    *s = (StepGoSearch){
+        .word = gomod_step_word(g->mod),
+        .skip = {mods ? path_clean(&w->arena, mods) + 1 : "", g->shadow ? g->shadow + 1 : ""},
+        .fd = raw};
     s->apart = pthread_create(&s->thread, NULL, search_main, s) == 0;
     if (!s->apart)
         (void)search_main(s);
@@ -187,13 +189,14 @@ bool stepgo_search(StepWork *w, const StepGo *g, const char *upper, StepGoSearch
 
 bool stepgo_found(StepGoSearch *s, bool *ret, Err *e)
 {
+    *ret = false;
+    if (!s->word)
+        return true;
     if (s->apart)
         (void)pthread_join(s->thread, NULL);
-    s->apart = false;
-    scoped_fd_done(&s->fd);
-    s->fd = -1;
+    close(s->fd);
     *ret = s->found;
-    if (!s->ok && !e->kind)
+    if (s->failed && !e->kind)
         *e = s->e;
-    return s->ok;
+    return !s->failed;
 }

@@ -149,11 +149,11 @@ NODISCARD bool stepgo_end(StepGo *g, Err *e);
 
 /* A word of ours that is looked for in what a command wrote. */
 typedef struct StepGoSearch {
-    const char *word;
+    const char *word;    /* NULL: there is nothing to be found */
     const char *skip[2]; /* directories that go alone writes, relative to the upper */
-    int fd;              /* of the upper; -1: there is nothing to be found */
+    int fd;              /* of the upper */
     pthread_t thread;
-    bool apart, ok, found;
+    bool apart, failed, found;
     Err e;
 } StepGoSearch;
 

@@ -281,7 +281,7 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
     bool stale, other = false, tells = false, failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
-    StepGoSearch search = {.fd = -1, .ok = true};
+    StepGoSearch search = {.word = NULL};
     if (!failed && !stepgo_search(w, go, t->upper, &search, e))
         return false;
     bool ok = stepgo_collect(w, t->below, go, t->upper, &stale, e);

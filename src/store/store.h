@@ -44,7 +44,7 @@ char *store_default_path(Arena *a);
  */
 NODISCARD bool store_open(const char *path, const char *owners, Store **ret, Err *e);
 /* store_done - close; NULL is fine. A process that has written something leaves one behind that
- * makes it durable; nothing waits for that. */
+ * makes it durable, and does what store_gc_later() asked for; nothing waits for that. */
 void store_done(Store *s);
 static inline void scoped_store_done(Store **s)
 {
