@@ -123,27 +123,30 @@ bool generation_end(Generation *g, Arena *a, bool ok, const char *what, Err *e)
 
 /* ---- what the caller vouches for ---- */
 
-static bool put(Generation *g, const char *path, Str bytes, Err *e)
+static bool put_output(Generation *g, const GocacheNew *n, Err *e)
 {
+    char path[GO_CACHE_PATH_SIZE];
+    go_cache_path(GO_CACHE_OUTPUT, &n->output, path);
     if (!generation_dir(g->fd, path, e))
         return false;
-    if (faccessat(g->fd, path, F_OK, 0) == 0) /* two actions, one output */
-        return true;
+    if (linkat(store_dirfd(g->c->store), n->path, g->fd, path, 0) < 0)
+        return errno == EEXIST || /* two actions, one output */
+               errno == EMLINK || /* then go makes it again */
+               err_errno(e, ERR_STORE, "link '%s'", n->path);
     g->files++;
-    return fs_write_file(g->fd, path, bytes.ptr, bytes.len, e) && generation_own(g->fd, path, e);
+    return generation_own(g->fd, path, e);
 }
 
-static bool add(Generation *g, const GocacheNew *n, Err *e)
+static bool put_entry(Generation *g, const GocacheNew *n, Err *e)
 {
     char path[GO_CACHE_PATH_SIZE], text[GO_CACHE_ENTRY_SIZE + 1];
-    GoCacheEntry x = {.action = n->action, .size = n->output.len};
-    digest_of(n->output.ptr, n->output.len, &x.output);
-    go_cache_path(GO_CACHE_OUTPUT, &x.output, path);
-    if (!put(g, path, n->output, e))
-        return false;
+    GoCacheEntry x = {.action = n->action, .output = n->output, .size = n->size};
     go_cache_entry_text(&x, text);
     go_cache_path(GO_CACHE_ACTION, &x.action, path);
-    return put(g, path, (Str){text, GO_CACHE_ENTRY_SIZE}, e);
+    g->files++;
+    return generation_dir(g->fd, path, e) &&
+           fs_write_file(g->fd, path, text, GO_CACHE_ENTRY_SIZE, e) &&
+           generation_own(g->fd, path, e);
 }
 
 bool gocache_add(Gocache *c, Arena *a, const GocacheNew *v, size_t n, const char *what, Err *e)
@@ -155,6 +158,6 @@ bool gocache_add(Gocache *c, Arena *a, const GocacheNew *v, size_t n, const char
         return false;
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++)
-        ok = add(&g, &v[i], e);
+        ok = put_output(&g, &v[i], e) && put_entry(&g, &v[i], e);
     return generation_end(&g, a, ok, what, e);
 }

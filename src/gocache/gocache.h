@@ -91,14 +91,16 @@ typedef struct GocacheIndexes {
 NODISCARD bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd,
                                const char *what, GocacheHarvest *ret, Err *e);
 
-/* An output of an action. */
+/* An output of an action, which lies in a file. */
 typedef struct GocacheNew {
-    Digest action;
-    Str output;
+    Digest action, output;
+    uint64_t size;
+    const char *path; /* relative to store_dirfd() */
 } GocacheNew;
 
 /*
- * gocache_add - one generation more, of what the caller knows to be right. Nothing is no
+ * gocache_add - one generation more, of what the caller knows to be right. It has the same files,
+ * under a second name and with the mode and time that all in a generation have. Nothing is no
  * generation. Fails with ERR_STORE.
  */
 NODISCARD bool gocache_add(Gocache *c, Arena *a, const GocacheNew *v, size_t n, const char *what,

@@ -146,11 +146,14 @@ NODISCARD bool gomod_tree(Gomod *g, Arena *a, const GoModule *m, const char *h1,
 
 /*
  * gomod_note_put - keep what follows from a module's files as long as the module; at best.
- * gomod_note_get - the bytes again, whole; false: there are none.
+ * gomod_note_find - the file that has these bytes, which are whole, relative to store_dirfd(); it
+ * may be linked to, and never changes. False: there is none.
  *
  *   name  a file's
+ *   ret   the SHA-256 of the bytes
  */
 void gomod_note_put(Gomod *g, const char *h1, const char *name, Str bytes);
-bool gomod_note_get(Gomod *g, const char *h1, const char *name, Buf *ret);
+bool gomod_note_find(Gomod *g, Arena *a, const char *h1, const char *name, const char **ret_path,
+                     Digest *ret, uint64_t *ret_size);
 
 #endif

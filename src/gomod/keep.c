@@ -98,8 +98,6 @@ bool gomod_find(Gomod *g, Arena *a, const char *h1, const char **ret_path, Gomod
 
 /* ---- notes ---- */
 
-enum { NOTE_MAX = 256 << 20 };
-
 static const char *note_path(Arena *a, const char *h1, const char *name)
 {
     char dir[KEEP_PATH];
@@ -107,35 +105,32 @@ static const char *note_path(Arena *a, const char *h1, const char *name)
     return arena_printf(a, "%s/notes/%s", dir, name);
 }
 
-/* Their digest stands before the bytes: nobody waits until they are on the disk. */
+/* Their digest stands beside the bytes: nobody waits until they are on the disk. */
 void gomod_note_put(Gomod *g, const char *h1, const char *name, Str bytes)
 {
     scoped(arena) Arena a = {0};
-    scoped(buf) Buf b = BUF_INIT;
     Digest d;
+    const char *path = note_path(&a, h1, name);
     if (!keep_has_zip(g, h1)) /* a directory without would be in a zip's way */
         return;
     digest_of(bytes.ptr, bytes.len, &d);
-    buf_add(&b, d.b, sizeof d.b);
-    buf_add(&b, bytes.ptr, bytes.len);
-    (void)keep_write(g, note_path(&a, h1, name), (Str){b.ptr, b.len});
+    (void)(keep_write(g, arena_printf(&a, "%s.bytes", path), bytes) &&
+           keep_write(g, path, (Str){(const char *)d.b, sizeof d.b}));
 }
 
-bool gomod_note_get(Gomod *g, const char *h1, const char *name, Buf *ret)
+bool gomod_note_find(Gomod *g, Arena *a, const char *h1, const char *name, const char **ret_path,
+                     Digest *ret, uint64_t *ret_size)
 {
-    scoped(arena) Arena a = {0};
     scoped(buf) Buf b = BUF_INIT;
     Err ignored = ERR_INIT;
-    Digest d;
-    if (!keep_has_zip(g, h1) ||
-        !fs_read_file(store_dirfd(g->store), note_path(&a, h1, name), NOTE_MAX, &b, &ignored) ||
-        b.len < sizeof d.b)
+    int store = store_dirfd(g->store);
+    const char *path = note_path(a, h1, name);
+    if (!keep_has_zip(g, h1) || !fs_read_file(store, path, sizeof ret->b, &b, &ignored))
         return false;
-    digest_of(b.ptr + sizeof d.b, b.len - sizeof d.b, &d);
-    if (memcmp(d.b, b.ptr, sizeof d.b) != 0)
-        return false;
-    buf_add(ret, b.ptr + sizeof d.b, b.len - sizeof d.b);
-    return true;
+    *ret_path = arena_printf(a, "%s.bytes", path);
+    scoped(fd) int fd = openat(store, *ret_path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && digest_fd(fd, ret, ret_size, &ignored) && b.len == sizeof ret->b &&
+           memcmp(ret->b, b.ptr, b.len) == 0;
 }
 
 /* ---- texts ---- */

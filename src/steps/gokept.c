@@ -13,7 +13,7 @@ static const char *note_name(Arena *a, const StepGo *g, const Digest *action)
     scoped(key) KeyBuilder k;
     Digest d;
     char hex[DIGEST_HEX_SIZE];
-    key_begin(&k, "goindex kept 1");
+    key_begin(&k, "goindex kept 2");
     key_digest(&k, "space", &g->space); /* what one project's commands wrote is for no other's */
     key_digest(&k, "action", action);
     key_end(&k, &d);
@@ -39,20 +39,13 @@ bool go_kept_give(StepWork *w, const Stack *below, const View *v, StepGo *g, Err
     if (!go_trees_known(w, below, &known, e))
         return false;
     GocacheNew *all = NEW_N(a, GocacheNew, known.n + 1);
-    Buf *texts = NEW_N(a, Buf, known.n + 1);
     for (size_t i = 0; i < known.n; i++) {
-        Digest action;
-        go_index_module_id(version, arena_printf(a, "/%s", known.v[i].path), &action);
-        texts[n] = (Buf)BUF_INIT;
+        GocacheNew *x = &all[n];
+        go_index_module_id(version, arena_printf(a, "/%s", known.v[i].path), &x->action);
         scoped(fd) int dir = go_open_only(v, known.v[i].path);
-        if (dir < 0 ||
-            !gomod_note_get(w->env->gomod, known.v[i].h1, note_name(a, g, &action), &texts[n]))
-            continue;
-        all[n] = (GocacheNew){action, {buf_str(&texts[n]), texts[n].len}};
-        n++;
+        n += dir >= 0 &&
+             gomod_note_find(w->env->gomod, a, known.v[i].h1, note_name(a, g, &x->action), &x->path,
+                             &x->output, &x->size);
     }
-    bool ok = gocache_add(c, a, all, n, "indexes of Go modules", e);
-    for (size_t i = 0; i < n; i++)
-        buf_done(&texts[i]);
-    return ok;
+    return gocache_add(c, a, all, n, "indexes of Go modules", e);
 }
