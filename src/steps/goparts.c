@@ -22,6 +22,8 @@ struct GoParts {
     StrList made;      /* directories on the way to it that are not below, relative to the root */
     Part *v;
     size_t n, cap;
+    GoTree *wanted; /* by part: what is to lie under the root */
+    size_t nwanted, wanted_cap;
     GoTrees trees;
 };
 
@@ -103,26 +105,53 @@ static bool find_made(StepWork *w, const View *v, GoParts *p, Err *e)
     return true;
 }
 
-/* What else is in those directories, for other modules, the command does not see. */
-static bool add_all(StepWork *w, GoParts *p, int top, int farm, Err *e)
+/* What of the wanted modules is here and was not yet added; `added` is by their number. */
+static bool add_here(StepWork *w, GoParts *p, int farm, bool *added, Err *e)
 {
     GoModule m;
     const char *h1;
-    GoTree *trees = NULL;
-    StrList paths = {0};
-    size_t n = 0, cap = 0;
     for (size_t i = 0; gomod_wanted(w->env->gomod, i, &m, &h1); i++) {
         GoTree t;
-        bool ok;
-        if (!add_part(w, p, farm, &m, h1, &t, &ok, e))
-            return false;
-        if (!ok)
+        if (added[i])
             continue;
-        *ARENA_PUSH(&w->arena, trees, n, cap) = t;
-        strlist_add(&w->arena, &paths, t.path);
+        if (!add_part(w, p, farm, &m, h1, &t, &added[i], e))
+            return false;
+        if (added[i])
+            *ARENA_PUSH(&w->arena, p->wanted, p->nwanted, p->wanted_cap) = t;
     }
-    return !n || (go_trees_make(w, p->cache, trees, n, &p->trees, e) &&
-                  go_trees_hide(&w->arena, &p->trees, top, p->cache, &paths, e));
+    return true;
+}
+
+/* The others are fetched meanwhile. */
+static bool add_all(StepWork *w, GoParts *p, int farm, Err *e)
+{
+    GoModule m;
+    const char *h1;
+    size_t n = 0;
+    uint64_t at = clock_ns();
+    while (gomod_wanted(w->env->gomod, n, &m, &h1))
+        n++;
+    bool *added = NEW_N(&w->arena, bool, n + 1);
+    if (!add_here(w, p, farm, added, e))
+        return false;
+    steps_span(w, "lay out what is here", at);
+    at = clock_ns();
+    gomod_settle(w->env->gomod);
+    steps_span(w, "wait for modules", at);
+    return add_here(w, p, farm, added, e);
+}
+
+/* What else is in the trees' directories, for other modules, the command does not see. */
+static bool add_trees(StepWork *w, GoParts *p, int top, Err *e)
+{
+    StrList paths = {0};
+    uint64_t at = clock_ns();
+    for (size_t i = 0; i < p->nwanted; i++)
+        strlist_add(&w->arena, &paths, p->wanted[i].path);
+    bool ok = go_trees_make(w, p->cache, p->wanted, p->nwanted, &p->trees, e) &&
+              go_trees_hide(&w->arena, &p->trees, top, p->cache, &paths, e);
+    steps_span(w, "trees of modules", at);
+    return ok;
 }
 
 bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e)
@@ -137,7 +166,6 @@ bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e
     GoParts *p = NEW(&w->arena, GoParts);
     *p = (GoParts){.cache = g->root.settings.gomodcache + 1};
     p->farm = arena_printf(&w->arena, "%s/%s", dir, p->cache);
-    gomod_settle(w->env->gomod);
     if (!find_made(w, v, p, e) || !fs_mkdirs(store, p->farm, e) ||
         !fs_open_dir(store, dir, &raw_top, e))
         return false;
@@ -145,10 +173,12 @@ bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e
     if (!fs_open_dir(store, p->farm, &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    if (!add_all(w, p, top, fd, e))
+    if (!add_all(w, p, fd, e))
         return false;
     if (!p->n)
         return true;
+    if (!add_trees(w, p, top, e))
+        return false;
     if (!stack_lowers(&w->arena, &p->trees.stack, &dirs, e))
         return false;
     strlist_add(&w->arena, &g->lowers, dir);
