@@ -275,7 +275,7 @@ static bool run_in(Arena *a, Store *s, const SandboxHost *host, const SourceImag
     spec->scratch = arena_printf(a, "%s/scratch", dir);
     if (mkdirat(spec->storefd, dir, 0700) < 0 || mkdirat(spec->storefd, spec->scratch, 0700) < 0)
         return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), dir);
-    if (!source_stack(s, a, img, spec->in_userns, &st, e))
+    if (!source_stack(s, a, img, spec->in_userns, &st, e) || !snapshot_twins_part(s, &st, e))
         return false;
     if (host->mode == MODE_CHROOT)
         return run_copied(a, s, &st, spec, ret, e);

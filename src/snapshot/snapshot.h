@@ -55,6 +55,18 @@ static inline void scoped_stack_view_done(StackView *v)
 }
 
 /*
+ * snapshot_twins_allow - from now on files of a snapshot may be second names of files in another,
+ * and get such. Nobody may know of the snapshot yet, and each of the files has one name. Fails with
+ * ERR_STORE.
+ */
+NODISCARD bool snapshot_twins_allow(Store *s, SnapshotId id, const StrList *paths, Err *e);
+/*
+ * snapshot_twins_part - give each snapshot of a stack files of its own: to be called before it is
+ * mounted, for a command could tell. Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_twins_part(Store *s, const Stack *st, Err *e);
+
+/*
  * snapshot_make_root - make the empty directory a step will write into, at `path` relative to
  * store_dirfd().
  *
@@ -196,6 +208,12 @@ static inline void scoped_upper_done(Upper *u)
  * may read the new snapshot meanwhile. Fails with ERR_STORE.
  */
 NODISCARD bool upper_copy_lent(Upper *u, Err *e);
+/*
+ * upper_link_lent - the same without a copy: a second name of the file in the snapshot it is from.
+ * *ret_done is false where that may not be. The new snapshot is to be marked, see
+ * snapshot_twins_allow(). Fails with ERR_STORE.
+ */
+NODISCARD bool upper_link_lent(Upper *u, SnapshotId from, bool *ret_done, Err *e);
 /* upper_own_lent - put it there. Nothing else changes, neither do times of directories. Fails with
  * ERR_STORE. */
 NODISCARD bool upper_own_lent(Upper *u, Err *e);

@@ -397,21 +397,33 @@ static bool put_lent(Upper *u, const View *src, const TreeEntry *t, const char *
     return true;
 }
 
+bool snapshot_copy_file(Store *s, int in, const TreeEntry *t, const char *to, Err *e)
+{
+    uint64_t size;
+    int store = store_dirfd(s);
+    scoped(fd) int out = openat(store, to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (out < 0)
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(s), to);
+    if (!fs_copy_data(in, out, &size, e))
+        return false;
+    if (size != t->size)
+        return err_set(e, ERR_STORE, "its size changed");
+    return dress(store, to, t, e) && set_time(store, to, t, e);
+}
+
 bool upper_copy_lent(Upper *u, Err *e)
 {
     char own[OWN_MAX];
-    uint64_t size;
-    int store = store_dirfd(u->store);
-    const TreeEntry *t = &u->lent_entry;
     own_path(u, own);
-    scoped(fd) int out = openat(store, own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (out < 0)
-        return err_errno(e, ERR_STORE, "copy '/%s'", u->lent.path);
-    if (!fs_copy_data(u->lent.fd, out, &size, e))
-        return err_wrap(e, "copy '/%s'", u->lent.path);
-    if (size != t->size)
-        return err_set(e, ERR_STORE, "copy '/%s': it changed", u->lent.path);
-    return dress(store, own, t, e) && set_time(store, own, t, e);
+    return snapshot_copy_file(u->store, u->lent.fd, &u->lent_entry, own, e) ||
+           err_wrap(e, "copy '/%s'", u->lent.path);
+}
+
+bool upper_link_lent(Upper *u, SnapshotId from, bool *ret_done, Err *e)
+{
+    char own[OWN_MAX];
+    own_path(u, own);
+    return snapshot_twin_make(u->store, from, u->lent.fd, &u->lent_entry, own, ret_done, e);
 }
 
 bool upper_own_lent(Upper *u, Err *e)

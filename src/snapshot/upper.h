@@ -27,4 +27,23 @@ NODISCARD bool upper_copy_up(Upper *u, const ViewNode *node, Err *e);
  */
 NODISCARD bool upper_open_dir(const Upper *u, const char *path, int *ret_fd, Err *e);
 
+/*
+ * snapshot_copy_file - a copy of an opened file at `to`, relative to store_dirfd(), with owner,
+ * mode, attributes and time of `t`. Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_copy_file(Store *s, int in, const TreeEntry *t, const char *to, Err *e);
+
+/*
+ * snapshot_twin_make - give a file of a snapshot a second name, at `to` relative to store_dirfd().
+ *
+ *   file      it, opened
+ *   want      what is to be at `to`
+ *   ret_done  false: it has to be a copy, for it is not of this snapshot, or would look otherwise,
+ *             or somebody may have the snapshot mounted
+ *
+ * Fails with ERR_STORE.
+ */
+NODISCARD bool snapshot_twin_make(Store *s, SnapshotId id, int file, const TreeEntry *want,
+                                  const char *to, bool *ret_done, Err *e);
+
 #endif

@@ -3,7 +3,8 @@
  * the key.
  *
  * All three take as long as the file is big, so each has a thread: the layer's name is that of what
- * is copied, and does not wait for the copy.
+ * is copied, and does not wait for the copy. Where no command of this build would see it, there is
+ * no copy: both snapshots have the same file (snapshot/twin.c).
  */
 #include <pthread.h>
 
@@ -22,7 +23,8 @@ typedef struct CopyEarly {
     Copied written;
     Upper up;
     SnapshotDiff diff;
-    bool named; /* `diff` is set */
+    const char *twin; /* where it has the source's file itself, in the new snapshot; or NULL */
+    bool named;       /* `diff` is set */
     bool ok;
 } CopyEarly;
 
@@ -42,6 +44,14 @@ static bool is_kept(const StepsEnv *env, const PlanStep *step)
     return false;
 }
 
+/* Whether it names one thing that another step made. */
+static bool is_plain(const PlanCopy *c)
+{
+    const PlanSource *p = &c->sources[0];
+    return c->nsource == 1 && p->origin == PLAN_STEP && !p->below && !c->excludes.n &&
+           !glob_has_meta(p->path.text);
+}
+
 static bool is_worth(StepWork *w, Err *e)
 {
     const PlanCopy *c = &w->step->u.copy;
@@ -49,12 +59,108 @@ static bool is_worth(StepWork *w, Err *e)
     scoped(open_source) OpenSource o = OPEN_SOURCE_INIT;
     bool known;
     ViewNode node;
-    return w->env->entered && !w->trial && c->nsource == 1 && p->origin == PLAN_STEP && !p->below &&
-           !c->excludes.n && !glob_has_meta(p->path.text) &&
-           source_is_remembered(w, p, &known, e) && !known &&
-           source_open(w, p, &w->sources[0], &o, e) &&
+    return w->env->entered && !w->trial && is_plain(c) && source_is_remembered(w, p, &known, e) &&
+           !known && source_open(w, p, &w->sources[0], &o, e) &&
            view_lookup(o.view, p->path.text, VIEW_FOLLOW, &node, e) && node.exists &&
            S_ISREG(node.st.st_mode) && node.st.st_size >= EARLY_MIN && node.st.st_size <= EARLY_MAX;
+}
+
+/* ---- one file in two snapshots ---- */
+
+/* Whether a step is `top`, or one that its root is made of. */
+static bool stands_on(const Plan *plan, const PlanStep *top, const PlanStep *step)
+{
+    for (const PlanStep *s = top;; s = &plan->steps[s->inputs[0]]) {
+        if (s == step)
+            return true;
+        if (!s->ninput)
+            return false;
+    }
+}
+
+/* Whether a command of this build has the step's result in its root, or mounts it. */
+static bool is_mounted(const Plan *plan, const PlanStep *step)
+{
+    for (size_t i = 0; i < plan->nstep; i++) {
+        const PlanStep *run = &plan->steps[i];
+        for (size_t k = 0; run->kind == STEP_RUN && k < run->ninput; k++)
+            if (stands_on(plan, &plan->steps[run->inputs[k]], step))
+                return true;
+    }
+    return false;
+}
+
+/* Whether a COPY may take a file as it is, and no command of this build would see it: where one
+ * runs on the snapshot, it gets a copy after all. */
+static bool takes_as_is(const StepsEnv *env, const PlanStep *step)
+{
+    const PlanCopy *c = &step->u.copy;
+    return is_plain(c) && !c->link && !c->chown && !c->chmod.text && env->times &&
+           is_kept(env, step) && !is_mounted(env->plan, step);
+}
+
+/* A file of this snapshot alone. */
+static bool has_file(int snapshot, const char *path)
+{
+    struct stat st;
+    scoped(fd) int fd = fs_open_beneath(snapshot, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+           st.st_size >= EARLY_MIN && st.st_size <= EARLY_MAX;
+}
+
+bool copy_early_allow(StepWork *w, SnapshotId id, Err *e)
+{
+    const Plan *plan = w->env->plan;
+    StrList paths = {0};
+    int raw = -1;
+    for (size_t i = 0; id && w->env->entered && i < plan->nstep; i++) {
+        const PlanStep *s = &plan->steps[i];
+        if (s->kind != STEP_COPY || !is_plain(&s->u.copy) ||
+            !stands_on(plan, &plan->steps[s->u.copy.sources[0].index], w->step) ||
+            !takes_as_is(w->env, s) || is_mounted(plan, w->step))
+            continue;
+        const char *path =
+            path_clean(&w->arena, arena_printf(&w->arena, "/%s", s->u.copy.sources[0].path.text));
+        strlist_add_once(&w->arena, &paths, path + 1);
+    }
+    if (!paths.n)
+        return true;
+    if (!store_snapshot_open(w->env->store, id, &raw, e))
+        return false;
+    scoped(fd) int fd = raw;
+    StrList there = {0};
+    for (size_t i = 0; i < paths.n; i++)
+        if (has_file(fd, paths.v[i]))
+            strlist_add(&w->arena, &there, paths.v[i]);
+    return snapshot_twins_allow(w->env->store, id, &there, e);
+}
+
+static bool is_in(const Stack *st, SnapshotId id)
+{
+    for (size_t i = 0; i < st->n; i++)
+        if (st->ids[i] == id)
+            return true;
+    return false;
+}
+
+/* The source's own file in place of a copy; in one stack, two names would be seen. */
+static bool link_lent(CopyEarly *x, const Stack *below)
+{
+    StepWork *w = &x->work;
+    Stack st;
+    bool done = false;
+    Err ignored = ERR_INIT;
+    uint64_t at = clock_ns();
+    if (!takes_as_is(w->env, w->step) ||
+        !source_result(w, &w->step->u.copy.sources[0], &st, &ignored))
+        return false;
+    for (size_t i = st.n; !done && i-- > 0;)
+        if (!is_in(below, st.ids[i]) && !upper_link_lent(&x->up, st.ids[i], &done, &ignored))
+            return false;
+    x->twin = done ? x->up.lent.path : NULL;
+    if (done)
+        steps_span(w, "take the file itself", at);
+    return done;
 }
 
 /* ---- the threads ---- */
@@ -79,11 +185,15 @@ static void name_layer(CopyEarly *x)
 }
 
 /* Both read the source. */
-static bool name_and_own(CopyEarly *x)
+static bool name_and_own(CopyEarly *x, const Stack *below)
 {
     pthread_t thread;
     void *copied = NULL;
     Err ignored = ERR_INIT;
+    if (link_lent(x, below)) {
+        name_layer(x);
+        return upper_own_lent(&x->up, &ignored);
+    }
     bool apart = pthread_create(&thread, NULL, own_main, x) == 0;
     name_layer(x);
     if (apart)
@@ -105,7 +215,7 @@ static void *early_main(void *arg)
             copy_fill(w, &below, &x->written, wanted, &x->up, &ignored) && x->written.tree.n == 1 &&
             upper_set_times(&x->up, &ignored);
     if (x->ok && x->up.lent.path)
-        x->ok = name_and_own(x);
+        x->ok = name_and_own(x, &below);
     else if (x->ok && wanted)
         name_layer(x);
     steps_span(w, "write ahead", at);
@@ -134,7 +244,10 @@ void copy_early(StepWork *w)
 static bool keep(StepWork *w, CopyEarly *x, SnapshotId *ret, Err *e)
 {
     Store *s = w->env->store;
-    if (!upper_commit(&x->up, ret, e) ||
+    StrList twins = {0};
+    if (x->twin)
+        strlist_add(&w->arena, &twins, arena_strdup(&w->arena, x->twin));
+    if (!upper_commit(&x->up, ret, e) || !snapshot_twins_allow(s, *ret, &twins, e) ||
         (x->named && !snapshot_diff_keep(s, *ret, *w->env->times, &x->diff, e)))
         return false;
     x->written.snapshot = *ret;

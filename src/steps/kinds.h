@@ -36,6 +36,11 @@ void copy_early(StepWork *w);
 NODISCARD bool copy_early_take(StepWork *w, SnapshotId *ret, bool *ret_done, Err *e);
 /* copy_early_drop - nobody wants it. */
 void copy_early_drop(StepWork *w);
+/*
+ * copy_early_allow - a command's snapshot is there, and nobody knows it yet: let a COPY of this
+ * build have its files without copying them. Fails with ERR_STORE.
+ */
+NODISCARD bool copy_early_allow(StepWork *w, SnapshotId id, Err *e);
 NODISCARD bool workdir_write(StepWork *w, SnapshotId *ret, Err *e);
 NODISCARD bool run_write(StepWork *w, SnapshotId *ret, Err *e);
 

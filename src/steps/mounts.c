@@ -136,7 +136,7 @@ static bool bind(StepWork *w, const PlanMount *m, StepSource *s, SandboxMount *o
         return true;
     if (m->source.origin == PLAN_STEP) {
         out->sub = m->source.path.text;
-        return source_result(w, &m->source, &st, e) &&
+        return source_result(w, &m->source, &st, e) && snapshot_twins_part(w->env->store, &st, e) &&
                stack_lowers(&w->arena, &st, &out->lowers, e);
     }
     if (!context_snapshot(w, m, s, &id, e))

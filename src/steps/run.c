@@ -254,7 +254,8 @@ static bool make_spec(StepWork *w, const Stack *below, const char *upper, const 
         .limits = &w->env->limits,
     };
     uint64_t at = clock_ns();
-    if (!stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
+    if (!snapshot_twins_part(w->env->store, below, e) ||
+        !stack_lowers(&w->arena, below, &spec.lowers, e) || !mounts_open(w, mounts, e))
         return false;
     steps_span(w, "mounts", at);
     spec.env = environment(w, mounts);
@@ -390,7 +391,7 @@ static bool keep_upper(StepWork *w, const Attempt *t, CopyRoot **root, SnapshotI
 {
     uint64_t at = clock_ns();
     if (!snapshot_tidy(w->env->store, t->below, t->upper, e) ||
-        !commit(w, t->upper, stepgo_below(t->parts), ret, e))
+        !commit(w, t->upper, stepgo_below(t->parts), ret, e) || !copy_early_allow(w, *ret, e))
         return false;
     if (*root)
         copyroot_keep(w->env->roots, *root, t->below, *ret);

@@ -218,6 +218,8 @@ static bool take_away(Collection *c, const StrList *names, bool *gone)
             return false;
         if (renameat(c->s->dirfd, from, c->s->dirfd, to) < 0 && errno != ENOENT)
             return err_errno(c->e, ERR_STORE, "move '%s/%s' away", c->s->path, from);
+        if (names->v[i][0] == 's') /* and its mark, see snapshot/twin.c; another time at worst */
+            (void)unlinkat(c->s->dirfd, arena_printf(&c->arena, "twins/%s", names->v[i] + 1), 0);
     }
     return true;
 }

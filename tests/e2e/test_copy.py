@@ -598,9 +598,11 @@ def test_a_big_file_is_written_and_named_while_it_is_read_for_the_key(lighter, l
 
     def build(*args):
         result = lighter.build(context, "--trace", trace, *args, dockerfile=text, tag="ahead")
-        return result.id, {"write ahead", "copy"} & {e["name"] for e in json.loads(trace.read_text())["traceEvents"]}
+        known = {"write ahead", "copy", "take the file itself"}
+        return result.id, known & {e["name"] for e in json.loads(trace.read_text())["traceEvents"]}
     first, ahead = build("--epoch=content")
-    assert ahead == {"write ahead", "copy"}
+    as_it_is = line.startswith("COPY --from=made /d/big ") and "RUN" not in line
+    assert ahead == {"write ahead", "take the file itself" if as_it_is else "copy"}
     assert build("--epoch=content", "--no-cache-filter", "final") == (first, set())
     assert lighter.image("ahead").rootfs()
     assert lighter("store", "check").code == 0
