@@ -13,6 +13,7 @@ enum {
     MAX_STACK = 64, /* with all that is below */
     MAX_SHARE = 4,  /* a difference of more than a quarter is none */
     MAX_KEPT = 1 << 30,
+    MAX_FOOTING = 64, /* files and directories of a parent that are looked at */
 };
 
 /* What a step's list is named by: the same line of the same build, whatever is in the files. */
@@ -21,7 +22,7 @@ static void place_of(StepWork *w, Digest *ret)
     const PlanCopy *c = &w->step->u.copy;
     Str stage = plan_stage_place(w->step);
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    key_begin(&k, "place 2");
+    key_begin(&k, "place 3");
     key_text(&k, "scope", w->env->scope ? w->env->scope : "");
     key_text(&k, "stage", arena_strndup(&w->arena, stage.ptr, stage.len));
     key_text(&k, "dest", c->dest);
@@ -30,20 +31,109 @@ static void place_of(StepWork *w, Digest *ret)
     key_end(&k, ret);
 }
 
-/* All that a difference must have in common with what it lies on. */
+/* All that a difference must have in common with what it lies on, the parent aside. */
 static void basis_of(StepWork *w, Digest *ret)
 {
     const PlanCopy *c = &w->step->u.copy;
     const PlanSource *p = &c->sources[0];
     scoped(key) KeyBuilder k = {.text = BUF_INIT};
-    key_begin(&k, "basis 1");
-    key_digest(&k, "parent", &w->parent->id);
+    key_begin(&k, "basis 2");
     key_text(&k, "chown", c->chown ? c->chown : "");
     key_text(&k, "chmod", c->chmod.text ? c->chmod.text : "");
     key_text(&k, "below", p->below ? p->below : "");
     key_list(&k, "exclude", &c->excludes);
     key_text(&k, "from", p->from ? p->from : "");
     key_end(&k, ret);
+}
+
+/* ---- what is copied to ---- */
+
+typedef struct Footing {
+    const View *below;
+    Arena *a;
+    Tree tree;
+    KeyBuilder *times;
+    bool all; /* nothing was left out */
+} Footing;
+
+/* What a directory is like is copied up with it; of what else lies there only the kind counts. */
+static bool add_node(Footing *f, const ViewNode *node, Err *e)
+{
+    TreeEntry t, *out = ARENA_PUSH(f->a, f->tree.v, f->tree.n, f->tree.cap);
+    if (!view_entry(f->below, f->a, node, &t, e))
+        return false;
+    t.path = arena_strdup(f->a, node->path);
+    *out = t.type == TREE_DIR ? t : (TreeEntry){.path = t.path, .type = t.type, .link = t.link};
+    if (t.type == TREE_DIR && *t.path)
+        key_text(f->times, t.path,
+                 arena_printf(f->a, "%lld.%09ld", (long long)t.mtime.tv_sec, t.mtime.tv_nsec));
+    return true;
+}
+
+static bool add_below(Footing *f, const ViewNode *dir, Err *e)
+{
+    StrList names;
+    ViewNode *node = NEW(f->a, ViewNode);
+    if (!view_list(f->below, f->a, dir, &names, e))
+        return false;
+    for (size_t i = 0; i < names.n && f->all; i++) {
+        const char *path =
+            *dir->path ? arena_printf(f->a, "%s/%s", dir->path, names.v[i]) : names.v[i];
+        f->all = f->tree.n < MAX_FOOTING;
+        if (!view_lookup(f->below, path, VIEW_NOFOLLOW, node, e) || !add_node(f, node, e))
+            return false;
+        if (S_ISDIR(node->st.st_mode) && f->all && !add_below(f, node, e))
+            return false;
+    }
+    return true;
+}
+
+static bool add_above(Footing *f, const char *path, Err *e)
+{
+    ViewNode *node = NEW(f->a, ViewNode);
+    for (size_t i = 0; i <= strlen(path); i++) {
+        if (i && path[i] && path[i] != '/')
+            continue;
+        if (!view_lookup(f->below, arena_strndup(f->a, path, i), VIEW_NOFOLLOW, node, e))
+            return false;
+        if (!node->exists)
+            break;
+        if (!add_node(f, node, e))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * All that a copy to a directory takes from its parent: over another with the same footing it is
+ * the same. Zeros where that would be long to say, or is known of the parent alone: whom a name
+ * of --chown means.
+ */
+static bool footing_of(StepWork *w, const Stack *below, Digest *ret, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    scoped(stack_view) StackView view = {0};
+    scoped(key) KeyBuilder k = {.text = BUF_INIT};
+    const PlanCopy *c = &w->step->u.copy;
+    ViewNode node;
+    Digest tree;
+    *ret = (Digest){{0}};
+    if (c->chown)
+        return true;
+    if (!stack_view(w->env->store, below, -1, &view, e) ||
+        !view_lookup(&view.view, c->dest, VIEW_FOLLOW, &node, e))
+        return false;
+    Footing f = {.below = &view.view, .a = &a, .times = &k, .all = true};
+    key_begin(&k, "footing 1");
+    key_text(&k, "target", node.path);
+    if (!add_above(&f, node.path, e) ||
+        (node.exists && S_ISDIR(node.st.st_mode) && !add_below(&f, &node, e)))
+        return false;
+    tree_digest(&f.tree, &tree);
+    key_digest(&k, "tree", &tree);
+    if (f.all)
+        key_end(&k, ret);
+    return true;
 }
 
 bool stacked_lists(const StepWork *w)
@@ -82,8 +172,9 @@ typedef struct Note {
     SnapshotId snapshot;
     int64_t time;
     uint32_t time_ns, uid, gid, made, one_dir, unused;
-    Digest key;            /* of the step, whose record must name the snapshot */
-    Digest basis, ignored; /* `ignored`: the ignore file's text */
+    Digest key;             /* of the step, whose record must name the snapshot */
+    Digest parent, footing; /* zeros: see footing_of() */
+    Digest basis, ignored;  /* `ignored`: the ignore file's text */
 } Note;
 
 static bool list_path(StepWork *w, char out[static STORE_TMP_MAX], Err *e)
@@ -119,7 +210,22 @@ static bool read_list(StepWork *w, Buf *bytes, TreeReader *ret, Note *ret_note, 
     return true;
 }
 
-static bool write_list(StepWork *w, const Copied *c, Err *e)
+/* `last` is the list that is there, or NULL: over the same parent its footing is this one's. */
+static bool note_parent(StepWork *w, const Copied *c, const Note *last, Note *n, Err *e)
+{
+    Stack below;
+    if (!c->one_dir)
+        return true;
+    n->parent = w->parent->id;
+    if (last && last->one_dir && digest_eq(&last->parent, &n->parent)) {
+        n->footing = last->footing;
+        return true;
+    }
+    return steps_stack(w->env, &w->arena, w->parent, &below, e) &&
+           footing_of(w, &below, &n->footing, e);
+}
+
+static bool write_list(StepWork *w, const Copied *c, const Note *last, Err *e)
 {
     Store *s = w->env->store;
     char path[STORE_TMP_MAX], tmp[STORE_TMP_MAX];
@@ -134,7 +240,7 @@ static bool write_list(StepWork *w, const Copied *c, Err *e)
     scoped(buf) Buf note = BUF_INIT, bytes = BUF_INIT;
     basis_of(w, &n.basis);
     ignore_of(w, &n.ignored);
-    if (!list_path(w, path, e) || !store_tmp(s, "copy", tmp, e))
+    if (!note_parent(w, c, last, &n, e) || !list_path(w, path, e) || !store_tmp(s, "copy", tmp, e))
         return false;
     buf_add(&note, &n, sizeof n);
     buf_puts(&note, c->target ? c->target : "");
@@ -211,7 +317,7 @@ bool stacked_keep(StepWork *w, Copied *c, Err *e)
         return false;
     if (found && n.one_dir == c->one_dir)
         w->changes = changes_text(w, old, &n, c);
-    return write_list(w, c, e);
+    return write_list(w, c, found ? &n : NULL, e);
 }
 
 /*
@@ -229,8 +335,22 @@ static bool is_known(StepWork *w, const Note *n, bool *ret, Err *e)
     return true;
 }
 
+static bool same_footing(StepWork *w, const Stack *below, const Note *n, bool *ret, Err *e)
+{
+    static const Digest UNKNOWN;
+    Digest footing;
+    *ret = digest_eq(&n->parent, &w->parent->id);
+    if (*ret || digest_eq(&n->footing, &UNKNOWN))
+        return true;
+    if (!footing_of(w, below, &footing, e))
+        return false;
+    *ret = digest_eq(&n->footing, &footing);
+    return true;
+}
+
 /* What this step wrote last, if a difference may lie on it. */
-static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err *e)
+static bool read_last(StepWork *w, const Stack *below, Buf *bytes, Copied *ret, bool *ret_found,
+                      Err *e)
 {
     Note n;
     Digest basis;
@@ -248,7 +368,8 @@ static bool read_last(StepWork *w, Buf *bytes, Copied *ret, bool *ret_found, Err
     ret->made = n.made;
     ret->target = arena_strndup(&w->arena, text.ptr + sizeof n, text.len - sizeof n);
     *ret_found = n.snapshot && n.one_dir && digest_eq(&basis, &n.basis);
-    return !*ret_found || is_known(w, &n, ret_found, e);
+    return !*ret_found || (same_footing(w, below, &n, ret_found, e) &&
+                           (!*ret_found || is_known(w, &n, ret_found, e)));
 }
 
 /* ---- the difference ---- */
@@ -420,7 +541,7 @@ bool stacked_write(StepWork *w, const Stack *below, SnapshotId *ret, bool *ret_d
     Copied last = {0};
     bool found;
     *ret_done = false;
-    if (!read_last(w, &bytes, &last, &found, e))
+    if (!read_last(w, below, &bytes, &last, &found, e))
         return false;
     if (!found)
         return true;

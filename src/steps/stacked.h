@@ -3,8 +3,9 @@
  * room.
  *
  * The store keeps the list of what each COPY has copied last, for `why` to compare. When the same
- * COPY over the same parent comes again with other files, the new snapshot is a difference that
- * lies on the old one; as a layer it is what a plain copy would have been. Where a difference
+ * COPY comes again with other files, over the same parent or one that is the same where it is
+ * copied to, the new snapshot is a difference that lies on the old one; as a layer it is what a
+ * plain copy would have been. Where a difference
  * cannot say that, a plain copy is made: something is gone that lower layers have too, hard links
  * have changed, the stack grows too high, or most of it is new.
  */

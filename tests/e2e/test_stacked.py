@@ -133,6 +133,54 @@ def test_layers_after_random_edits_are_those_of_plain_copies(lighters, bases, wh
     assert stacked > 0 or "RUN" in PLACES[where]
 
 
+# What another parent may be like where is copied to, and elsewhere; {n} differs each time.
+PARENTS = [
+    "RUN echo {n} >/elsewhere",
+    "RUN echo {n} >/elsewhere && mkdir /all && touch -d @1000000000 /all",
+    "RUN mkdir /all && touch -d @10000{n} /all",
+    "RUN mkdir -m 07{n}0 /all && touch -d @1000000000 /all",
+    "RUN mkdir /all && echo {n} >/all/own && touch -d @1000000000 /all",
+    "RUN mkdir -p /all/p3 && chown {n}:{n} /all/p3 && touch -d @1000000000 /all/p3 /all",
+    "RUN mkdir -p /all/p3/f{n} && touch -d @1000000000 /all/p3/f{n} /all/p3 /all",
+    "RUN mkdir -p /all/p3 && ln -s /etc/p{n} /all/p3/new1 && touch -d @1000000000 /all/p3 /all",
+    "RUN mkdir /real{n} && ln -s /real{n} /all && touch -d @1000000000 /real{n}",
+    "RUN mkdir -p /all && cd /all && for i in $(seq 1 200); do echo $i >s$i; done && touch -d @1000000000 /all",
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_over_other_parents_layers_are_those_of_plain_copies(lighters, bases, seed):
+    lighter = lighters("root" if os.geteuid() == 0 else "rootless", bases=[bases("busybox")])
+    context = lighter.context(MANY)
+    editor = Editor(context / "src", f"parents {seed}")
+    for n in range(10):
+        text = f"FROM busybox\n{editor.random.choice(PARENTS).format(n=n % 8)}\nCOPY src /all/\n"
+        if n % 3:
+            editor.edit()
+        got, ran = layers(lighter, context, text, code=None)
+        if ran:
+            assert got == plain_layers(lighter, bases, context, text, code=None), text
+
+
+@pytest.mark.parametrize("parent", PARENTS)
+def test_a_parent_that_is_the_same_where_is_copied_to_costs_no_copy(mode, bases, parent):
+    """Or a whole one, where anything differs there."""
+    context = mode.context(MANY)
+    text = "FROM busybox\n" + parent + "\nRUN echo {m} >/n; touch -d @1000000000 /\nCOPY src /all/\n"
+    layers(mode, context, text.format(n=1, m=1))
+    before = snapshots(mode)
+    (context / "src/p0/f0").write_text("changed")
+    got, _ = layers(mode, context, text.format(n=1, m=2))
+    most = max(len(files_in(mode, n)) for n in set(snapshots(mode)) - set(before))
+    assert got == plain_layers(mode, bases, context, text.format(n=1, m=2))
+    too_many = "seq" in parent
+    assert most < 3 or too_many and most >= 400
+    before = snapshots(mode)
+    layers(mode, context, text.format(n=2, m=2))
+    most = max((len(files_in(mode, n)) for n in set(snapshots(mode)) - set(before)), default=0)
+    assert most < 3 if too_many or parent.startswith("RUN echo") or "/own" in parent else most >= 400
+
+
 def plain_layers(lighter, bases, context, dockerfile, code=0):
     """What a store without any memory gives."""
     other = Lighter(lighter.binary, lighter.directory(), lighter.account, lighter.isolation)
