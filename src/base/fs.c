@@ -127,8 +127,10 @@ void out_abort(OutFile *f)
 bool fs_mkdirs(int dirfd, const char *path, Err *e)
 {
     scoped(buf) Buf b = BUF_INIT;
+    if (mkdirat(dirfd, path, 0755) == 0) /* mostly the others are there */
+        return true;
     buf_puts(&b, path);
-    for (size_t i = 1; i <= b.len; i++) {
+    for (size_t i = errno == EEXIST ? b.len + 1 : 1; i <= b.len; i++) {
         if (b.ptr[i] != '/' && b.ptr[i] != 0)
             continue;
         char c = b.ptr[i];

@@ -152,18 +152,26 @@ static bool read_text(Gomod *g, const char *path, Buf *out)
     return false;
 }
 
+static bool made_or_there(int store, const char *dir)
+{
+    if (mkdirat(store, dir, 0755) < 0)
+        return errno == EEXIST;
+    (void)fchmodat(store, dir, 0755, 0); /* the umask may be narrow */
+    return true;
+}
+
 bool keep_dirs(Gomod *g, const char *path)
 {
     scoped(arena) Arena a = {0};
     int store = store_dirfd(g->store);
     char *whole = arena_strdup(&a, path);
+    if (made_or_there(store, whole)) /* mostly the others are there */
+        return true;
     for (char *p = whole; *p;) {
         p += strcspn(p, "/");
         char end = *p;
         *p = 0;
-        if (mkdirat(store, whole, 0755) == 0)
-            (void)fchmodat(store, whole, 0755, 0); /* the umask may be narrow */
-        else if (errno != EEXIST)
+        if (!made_or_there(store, whole))
             return false;
         *p = end;
         p += end != 0;

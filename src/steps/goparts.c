@@ -207,15 +207,6 @@ static bool is_changed(int top, int cache, const GoParts *p)
     return false;
 }
 
-static bool move(int from, int to, const char *path, Err *e)
-{
-    scoped(arena) Arena a = {0};
-    const char *above = path_dir(&a, path);
-    if (*above && !fs_mkdirs(to, above, e))
-        return false;
-    return renameat(from, path, to, path) == 0 || err_errno(e, ERR_STORE, "move '%s'", path);
-}
-
 /* The modules of whose versions it has the words, which it asked for: their zips go to the words.
  */
 static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, StrList *wanted, Err *e)
@@ -226,9 +217,11 @@ static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, StrList *wa
         const Part *part = &p->v[i];
         if (fstatat(cache, arena_printf(&a, "%s.info", part->base), &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
-        for (size_t k = 0; k < NELEM(ENDINGS); k++)
-            if (!move(farm, cache, arena_printf(&a, "%s%s", part->base, ENDINGS[k]), e))
-                return false;
+        for (size_t k = 0; k < NELEM(ENDINGS); k++) {
+            const char *path = arena_printf(&a, "%s%s", part->base, ENDINGS[k]);
+            if (renameat(farm, path, cache, path) < 0)
+                return err_errno(e, ERR_STORE, "move '%s'", path);
+        }
         strlist_add(&w->arena, wanted, part->tree);
     }
     return true;
