@@ -56,6 +56,16 @@ void go_cache_entry_text(const GoCacheEntry *x, char ret[static GO_CACHE_ENTRY_S
                    (unsigned long long)x->size, (unsigned long long)x->time);
 }
 
+void go_cache_subkey(const Digest *action, const char *name, Digest *ret)
+{
+    Hasher h;
+    hash_init(&h);
+    hash_add(&h, "subkey:", 7);
+    hash_add(&h, action->b, sizeof action->b);
+    hash_add(&h, name, strlen(name));
+    hash_end(&h, ret);
+}
+
 GoCacheName go_cache_name(const char *path, Digest *ret_id)
 {
     enum { DIR_SIZE = 3, ENDING = 2 };

@@ -45,6 +45,12 @@ GoCacheName go_cache_name(const char *path, Digest *ret_id);
 enum { GO_CACHE_PATH_SIZE = 3 + 64 + 2 + 1 };
 void go_cache_path(GoCacheName kind, const Digest *id, char ret[static GO_CACHE_PATH_SIZE]);
 
+/*
+ * go_cache_subkey - the action of what is kept beside an action's output, under a name. Source: Go,
+ * cmd/go/internal/cache, Subkey.
+ */
+void go_cache_subkey(const Digest *action, const char *name, Digest *ret);
+
 /* What an output is. */
 typedef struct GoCacheOutput {
     Digest digest; /* must be its name */

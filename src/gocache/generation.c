@@ -44,7 +44,7 @@ bool generation_own(int fd, const char *path, Err *e)
 {
     static const struct timespec LATER[] = {{4102444800, 0}, {4102444800, 0}}; /* 2100-01-01 */
     (void)fchownat(fd, path, 0, 0, AT_SYMLINK_NOFOLLOW); /* best effort: everybody may read it */
-    return (fchmodat(fd, path, 0666, 0) == 0 && utimensat(fd, path, LATER, 0) == 0) ||
+    return (fchmodat(fd, path, GOCACHE_MODE, 0) == 0 && utimensat(fd, path, LATER, 0) == 0) ||
            err_errno(e, ERR_STORE, "change '%s'", path);
 }
 

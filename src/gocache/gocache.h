@@ -62,6 +62,9 @@ NODISCARD bool gocache_bottom(Store *s, Arena *a, const char *path, const char *
  * store_dirfd(); the biggest lies on top, where most names are found. */
 void gocache_lowers(const Gocache *const *v, size_t n, Arena *a, StrList *out);
 
+/* The mode of a file that is lent: whose command it is given is not known. */
+enum { GOCACHE_MODE = 0666 };
+
 /* What came of a harvest. */
 typedef struct GocacheHarvest {
     size_t kept, refused; /* files */
@@ -83,13 +86,35 @@ typedef struct GocacheIndexes {
  * gocache_harvest - take what is good of a GOCACHE that a command left, as one generation more.
  *
  *   x      for indexes, which are generations of other spaces; NULL: none are taken
- *   dirfd  the GOCACHE; what is taken is moved out of it; nobody else has it open
+ *   dirfd  the GOCACHE; nobody else has it open
+ *   stays  what is taken is copied, and not moved out of it
  *   what   whose it is, for listings
  *
  * Fails with ERR_STORE or ERR_STEP (cancelled); then what was added is whole.
  */
-NODISCARD bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd,
+NODISCARD bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd, bool stays,
                                const char *what, GocacheHarvest *ret, Err *e);
+
+/* A GOCACHE that a command leaves to others, and that lacks what it only was lent. */
+typedef struct GocacheLeft {
+    const Gocache *const *spaces; /* that it was lent */
+    size_t n;
+    const StrList *used; /* the names of entries that it opened: "<hex>-a" */
+    int dirfd;
+    bool (*there)(void *arg, const char *path); /* whether what lies below has "ab/ab..." */
+    void *arg;
+    int rootfd; /* of the snapshot that it is in */
+    uint32_t uid, gid;
+    uint32_t mode; /* of a file */
+} GocacheLeft;
+
+/*
+ * gocache_put_back - copy into a GOCACHE what the command would have written there itself, had it
+ * been lent nothing: the entries that it used, their outputs, and what go writes beside those.
+ *
+ * Fails with ERR_STORE or ERR_STEP (cancelled).
+ */
+NODISCARD bool gocache_put_back(const GocacheLeft *l, Arena *a, Err *e);
 
 /* An output of an action, which lies in a file. */
 typedef struct GocacheNew {

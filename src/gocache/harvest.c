@@ -27,6 +27,7 @@ typedef struct Harvest {
     const GocacheIndexes *x;
     Arena *a;
     int from;
+    bool stays;
     Map outputs; /* names of good outputs -> size + 1 */
     Map indexes; /* names of outputs that are indexes -> 1 + where it was taken to, or 0 */
     Batch packages, sources[GOCACHE_INDEXES_MAX];
@@ -195,7 +196,8 @@ static bool move_file(const Harvest *h, const char *path, int to, Err *e)
     struct stat st;
     if (fstatat(h->from, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_errno(e, ERR_STORE, "stat '%s'", path);
-    if (st.st_nlink != 1 ? !copy_file(h, path, to, e) : renameat(h->from, path, to, path) < 0)
+    if (h->stays || st.st_nlink != 1 ? !copy_file(h, path, to, e)
+                                     : renameat(h->from, path, to, path) < 0)
         return e->kind ? false : err_errno(e, ERR_STORE, "move '%s'", path);
     return generation_own(to, path, e);
 }
@@ -221,10 +223,10 @@ static void count(const Batch *b, GocacheHarvest *ret)
         ret->bytes += b->good[i].size;
 }
 
-bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd, const char *what,
-                     GocacheHarvest *ret, Err *e)
+bool gocache_harvest(Gocache *c, const GocacheIndexes *x, Arena *a, int dirfd, bool stays,
+                     const char *what, GocacheHarvest *ret, Err *e)
 {
-    Harvest h = {.x = x, .a = a, .from = dirfd, .packages.c = c};
+    Harvest h = {.x = x, .a = a, .from = dirfd, .stays = stays, .packages.c = c};
     for (size_t i = 0; x && i < x->n; i++)
         h.sources[i].c = &x->caches[i];
     bool ok = judge_all(&h, e) && publish(&h, &h.packages, what, e);

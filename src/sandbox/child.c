@@ -19,6 +19,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -404,6 +405,23 @@ static bool listen_for_builder(unsigned port, Err *e)
     return true;
 }
 
+/* Best effort: without it the builder takes nothing for granted that it would tell. */
+static void watch_for_builder(Arena *a, const char *path)
+{
+    StrList names;
+    Err ignored = ERR_INIT;
+    scoped(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    scoped(fd) int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (dir < 0 || fd < 0 || !fs_list(a, dir, &names, &ignored))
+        return;
+    for (size_t i = 0; i < names.n; i++)
+        if (inotify_add_watch(fd, arena_printf(a, "%s/%s", path, names.v[i]),
+                              IN_OPEN | IN_ONLYDIR | IN_DONT_FOLLOW) < 0 &&
+            errno != ENOTDIR)
+            return;
+    report_fd(REPORT_WATCH, fd);
+}
+
 static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
 {
     Err e = ERR_INIT;
@@ -420,6 +438,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     }
     if (!sandbox_mount(a, spec, &e))
         fail(&e);
+    if (*spec->watch)
+        watch_for_builder(a, spec->watch);
     if (spec->net == SANDBOX_NET_USER && !usernet_wait(&e))
         fail(&e);
     close(FD_STORE);

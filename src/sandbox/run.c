@@ -148,6 +148,7 @@ static void take_report(Running *r, Stubs *stubs, const Report *rep)
         break;
     case REPORT_TTY: /* their descriptors are what counts */
     case REPORT_LISTEN:
+    case REPORT_WATCH:
     case REPORT_ROOT:
         break;
     case REPORT_EXIT:
@@ -192,6 +193,8 @@ static void take_status(Running *r, Stubs *stubs, struct pollfd *p)
         terminal_begin(&r->terminal, fd, !r->spec->no_input);
     else if (rep.kind == REPORT_LISTEN && nfd && r->spec->listening)
         r->spec->listening(r->spec->listening_arg, fd);
+    else if (rep.kind == REPORT_WATCH && nfd && r->spec->watching)
+        r->spec->watching(r->spec->watching_arg, fd);
     else if (rep.kind == REPORT_ROOT && nfd)
         r->root = fd;
     else

@@ -212,6 +212,14 @@ typedef struct SandboxSpec {
     unsigned listen_port;
     void (*listening)(void *arg, int fd);
     void *listening_arg;
+    /*
+     * NULL, or a directory of the command's root: a descriptor of inotify(7), which tells of each
+     * file that is opened in a directory in it, is handed to `watching`, which takes it, in the
+     * thread of sandbox_run(). Where that cannot be had, none comes.
+     */
+    const char *watch;
+    void (*watching)(void *arg, int fd);
+    void *watching_arg;
     SandboxShape shape;
     const SandboxLimits *limits; /* NULL: none */
     bool insecure;               /* all the rights this process has, instead of docker's default */

@@ -17,6 +17,7 @@ typedef enum ReportKind {
     REPORT_OWN = 'O',    /* text: see SandboxSpec.own */
     REPORT_TTY = 'T',    /* a descriptor comes with it: the other side of the command's terminal */
     REPORT_LISTEN = 'L', /* a descriptor comes with it: see SandboxSpec.listen_port */
+    REPORT_WATCH = 'W',  /* a descriptor comes with it: see SandboxSpec.watch */
     REPORT_ROOT =
         'R', /* a descriptor comes with it: the root, which stays mounted as long as it is open */
     REPORT_EXIT = 'X', /* number: wait status of the command */

@@ -291,7 +291,8 @@ bool go_index_harvest(StepWork *w, const Stack *below, const View *v, StepGo *g,
 {
     GoIndexJudge j = {.w = w, .stack = below, .below = v, .go = g, .upper = upper};
     GocacheIndexes x = {g->indexes, GO_INDEX_KINDS, place_of, &j};
-    bool ok = gocache_harvest(&g->cache, g->indexed ? &x : NULL, &w->arena, dirfd, what, ret, e);
+    bool ok =
+        gocache_harvest(&g->cache, g->indexed ? &x : NULL, &w->arena, dirfd, g->live, what, ret, e);
     map_done(&j.modules);
     map_done(&j.known);
     return ok;

@@ -94,6 +94,8 @@ bool stepgo_end(StepGo *g, Err *e)
 {
     GomodStep *mod = g->mod;
     g->mod = NULL;
+    golive_end(g->watch);
+    g->watch = NULL;
     return gomod_step_end(mod, e);
 }
 
@@ -177,10 +179,10 @@ bool stepgo_search(StepWork *w, const StepGo *g, const char *upper, StepGoSearch
         return true;
     if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
-    *s = (StepGoSearch){
-        .word = gomod_step_word(g->mod),
-        .skip = {mods ? path_clean(&w->arena, mods) + 1 : "", g->shadow ? g->shadow + 1 : ""},
-        .fd = raw};
+    *s = (StepGoSearch){.word = gomod_step_word(g->mod),
+                        .skip = {mods ? path_clean(&w->arena, mods) + 1 : "",
+                                 g->shadow && !g->live ? g->shadow + 1 : ""},
+                        .fd = raw};
     s->apart = pthread_create(&s->thread, NULL, search_main, s) == 0;
     if (!s->apart)
         (void)search_main(s);

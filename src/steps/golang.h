@@ -35,9 +35,13 @@ NODISCARD bool go_look(StepWork *w, const View *v, const StrList *env, GoRoot *r
 bool go_named(const PlanRun *r, const char *word);
 
 /*
- * go_shadow_path - where a step's GOCACHE is, if nobody sees what it leaves there: then it does not
- * stay in the layer, and the command finds what was compiled before. NULL: it is as any directory.
+ * go_lent_path - where a step's GOCACHE is, if the command may find there what was compiled before.
+ * NULL: it is as any directory.
+ *
+ *   ret_seen  somebody may see what the command leaves there, so that it stays in the layer
  */
+const char *go_lent_path(Arena *a, const StepsEnv *env, const PlanStep *s, bool *ret_seen);
+/* go_shadow_path - the same where nobody sees it: then it does not stay in the layer. */
 const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s);
 
 /*
@@ -105,6 +109,9 @@ NODISCARD bool go_trees_dress(int fd, Err *e);
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
 
+/* What a command uses of what it was lent. */
+typedef struct GoWatch GoWatch;
+
 /* Indexes of packages of GOROOT, and of modules. */
 enum { GO_INDEX_GOROOT, GO_INDEX_MODULES, GO_INDEX_KINDS };
 
@@ -116,7 +123,9 @@ typedef struct StepGo {
     const char *proxy; /* its GOPROXY */
     SandboxMount mounts[1];
     size_t nmount;
-    const char *shadow; /* where its GOCACHE is that does not stay in the layer; NULL: it stays */
+    const char *shadow; /* where its GOCACHE is that it may be lent things in; NULL: it may not */
+    bool live;          /* that stays in the layer */
+    GoWatch *watch;     /* live: what it uses of what it is lent; NULL: it is lent nothing */
     bool shared;        /* `cache` is open, and the command has what is in it */
     Digest space;       /* of `cache` */
     Gocache cache;
@@ -137,6 +146,9 @@ typedef struct StepGo {
  */
 NODISCARD bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env,
                             StepGo *ret, Err *e);
+/* stepgo_spaces - all spaces that a command is lent something of. */
+enum { GO_SPACES = 1 + GO_INDEX_KINDS };
+void stepgo_spaces(const StepGo *g, const Gocache *ret[static GO_SPACES]);
 /* stepgo_shadow - the part of stepgo_begin() that is about GOCACHE; `dir` is made. */
 NODISCARD bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir,
                              StepGo *g, Err *e);
@@ -215,6 +227,25 @@ void go_kept_take(StepWork *w, const StepGo *g, const char *h1, const Digest *ac
  */
 NODISCARD bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *upper,
                               bool *ret_stale, Err *e);
+/* stepgo_watching - for SandboxSpec.watching; `arg` is the StepGo. */
+void stepgo_watching(void *arg, int fd);
+/*
+ * stepgo_put_back - where a GOCACHE stays in the layer, put into it what the command would have
+ * written there, had it been lent nothing.
+ *
+ *   upper      what it wrote, relative to store_dirfd()
+ *   ret_other  that is not known
+ *
+ * Fails with ERR_STORE or ERR_STEP (cancelled).
+ */
+NODISCARD bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const char *upper,
+                               bool *ret_other, Err *e);
+/*
+ * golive_begin - make ready to follow what a command uses. Only in its arena; golive_end() ends it,
+ * NULL is fine. Fails with ERR_ENV.
+ */
+NODISCARD bool golive_begin(StepWork *w, StepGo *g, Err *e);
+void golive_end(GoWatch *w);
 /*
  * stepgo_take_parts - put what belongs to the modules that a `go mod download` wanted into what it
  * wrote, which then lies over stepgo_below(g->parts).

@@ -171,15 +171,22 @@ bool go_mounted(const PlanRun *r, const char *path)
     return false;
 }
 
-const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
+const char *go_lent_path(Arena *a, const StepsEnv *env, const PlanStep *s, bool *ret_seen)
 {
     const PlanRun *r = &s->u.run;
     if (!env->go_scope || env->host.mode == MODE_CHROOT || s->kind != STEP_RUN ||
         go_is_download(r) || !words_of(r, NULL).go)
         return NULL;
     const char *path = gocache_of(a, r);
-    if (!path || speaks_of(r, path) || go_mounted(r, path) || /* the user's own cache */
-        is_seen(a, env, (size_t)(s - env->plan->steps), path))
+    if (!path || speaks_of(r, path) || go_mounted(r, path)) /* the user's own cache */
         return NULL;
+    *ret_seen = is_seen(a, env, (size_t)(s - env->plan->steps), path);
     return path;
+}
+
+const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
+{
+    bool seen;
+    const char *path = go_lent_path(a, env, s, &seen);
+    return path && !seen ? path : NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * steps/goshadow.c - a GOCACHE that lies under a step's root and does not stay in its layer.
+ * steps/goshadow.c - what was compiled before lies under a step's root, in its GOCACHE.
  *
  * It lies at the very bottom of the overlay, so that the command may remove it, move it or look at
  * it like any directory, and what it adds is in the upper, where it can be told from what was
@@ -28,13 +28,30 @@ static bool may_make(const View *v, const GoRoot *r, const char *path, bool *ret
     return true;
 }
 
+void stepgo_spaces(const StepGo *g, const Gocache *ret[static GO_SPACES])
+{
+    ret[0] = &g->cache;
+    for (size_t i = 0; i < GO_INDEX_KINDS; i++)
+        ret[1 + i] = &g->indexes[i];
+}
+
+static bool lends(const StepGo *g)
+{
+    const Gocache *all[GO_SPACES];
+    size_t n = 0;
+    stepgo_spaces(g, all);
+    for (size_t i = 0; i < NELEM(all); i++)
+        n += all[i]->n;
+    return n > 0;
+}
+
 bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir, StepGo *g,
                    Err *e)
 {
     Arena *a = &w->arena;
     Digest space;
     bool ok = false;
-    const char *path = go_shadow_path(a, w->env, w->step);
+    const char *path = go_lent_path(a, w->env, w->step, &g->live);
     g->shadow = path;
     if (!path || !g->root.goroot || !g->root.settings.gocache ||
         strcmp(path, g->root.settings.gocache) != 0)
@@ -46,18 +63,20 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         return true;
     g->space = space;
     if (!gocache_open(w->env->store, a, &space, path + 1, &g->cache, e) ||
-        !go_index_open(w, below, v, path + 1, g, e) ||
-        !gocache_bottom(w->env->store, a, path + 1, dir, e))
+        !go_index_open(w, below, v, path + 1, g, e))
+        return false;
+    g->shared = true;
+    if (g->live && (w->env->go_fresh || !lends(g)))
+        return true;
+    if (!gocache_bottom(w->env->store, a, path + 1, dir, e))
         return false;
     strlist_add(a, &g->lowers, dir);
     if (!w->env->go_fresh) {
-        const Gocache *all[1 + GO_INDEX_KINDS] = {&g->cache};
-        for (size_t i = 0; i < GO_INDEX_KINDS; i++)
-            all[1 + i] = &g->indexes[i];
+        const Gocache *all[GO_SPACES];
+        stepgo_spaces(g, all);
         gocache_lowers(all, NELEM(all), a, &g->lowers);
     }
-    g->shared = true;
-    return true;
+    return !g->live || golive_begin(w, g, e);
 }
 
 /* ---- after it ---- */
@@ -137,11 +156,9 @@ bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *uppe
     scoped(fd) int fd = raw;
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
-    size_t modules = g->indexes[GO_INDEX_MODULES].n;
     bool changed = go_c_changed(w, &g->root, g->shadow, fd) ||
-                   (modules && go_index_stale(w, &sv.view, &g->root, fd));
-    bool lent = g->cache.n || g->indexes[GO_INDEX_GOROOT].n || modules;
-    *ret_stale = changed && !w->env->go_fresh && lent;
+                   (g->indexes[GO_INDEX_MODULES].n && go_index_stale(w, &sv.view, &g->root, fd));
+    *ret_stale = changed && !w->env->go_fresh && lends(g);
     bool ok = changed || w->env->go_fresh || harvest(w, below, &sv.view, g, fd, e);
     steps_span(w, "build cache", at);
     return ok;

@@ -222,6 +222,9 @@ static bool add_go(StepWork *w, const Stack *below, StepMounts *mounts, StepGo *
     spec->listen_port = go->port;
     spec->listening = stepgo_listening;
     spec->listening_arg = go;
+    spec->watch = go->watch ? go->shadow : NULL;
+    spec->watching = stepgo_watching;
+    spec->watching_arg = go;
     SandboxMount *all = NEW_N(&w->arena, SandboxMount, mounts->n + NELEM(go->mounts));
     if (mounts->n)
         memcpy(all, mounts->v, mounts->n * sizeof *all);
@@ -280,7 +283,8 @@ typedef struct Attempt {
 /* What was lent is taken back, and looked for in what the command wrote. */
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
-    bool stale, other = false, tells = false, failed = t->end.cancelled || t->end.code;
+    bool stale, other = false, lost = false, tells = false,
+                failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
     StepGoSearch search = {.word = NULL};
     if (!failed && !stepgo_search(w, go, t->upper, &search, e))
@@ -291,7 +295,9 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
         return false;
     if (t->end.cancelled || (t->end.code && !stale))
         return true;
-    if (!tells && !stepgo_take_parts(w, t->below, go, t->upper, &other, e))
+    if (!tells && !stale &&
+        (!stepgo_take_parts(w, t->below, go, t->upper, &other, e) ||
+         !stepgo_put_back(w, t->below, go, t->upper, &lost, e)))
         return false;
     steps_span(w, "what Go left", at);
     if (tells)
@@ -300,6 +306,8 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
         t->again = "it changed what Go packages are compiled with";
     else if (other)
         t->again = "it changed modules that lighter unpacked for it";
+    else if (lost)
+        t->again = "it changed the build cache that lighter lends it, or used too much of it";
     else
         t->parts = go->parts;
     return true;

@@ -218,10 +218,9 @@ def test_tests_run_each_time_while_packages_stay_compiled(go):
 # ---- where somebody would see it -----------------------------------------------------------------
 
 def test_a_target_stage_keeps_its_build_cache(go, warm):
-    """T2: the image of the stage can build again, offline, and is not mixed up with the other one."""
+    """T2: the image of the stage can build again, offline, and is not mixed up with the other one. See test_go_live.py."""
     build(go, warm)
-    kept = build(go, warm, "--target", "builder", "-t", "kept:1")
-    assert "runtime" in compiled(kept), "as without"
+    build(go, warm, "--target", "builder", "-t", "kept:1")
     again = go.run("kept:1", "go", "build", "-v", "-o", "/tmp/x", ".", args=["--network=none"])
     assert again.code == 0 and "runtime" not in again.stdout + again.stderr
 

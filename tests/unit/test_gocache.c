@@ -85,7 +85,7 @@ static GocacheHarvest harvested(Fixture *f, Gocache *c)
 {
     GocacheHarvest h = {0};
     Err e = ERR_INIT;
-    OK(gocache_harvest(c, NULL, &f->a, f->left, "a test", &h, &e));
+    OK(gocache_harvest(c, NULL, &f->a, f->left, false, "a test", &h, &e));
     return h;
 }
 
