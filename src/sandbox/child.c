@@ -406,18 +406,12 @@ static bool listen_for_builder(unsigned port, Err *e)
 }
 
 /* Best effort: without it the builder takes nothing for granted that it would tell. */
-static void watch_for_builder(Arena *a, const char *path)
+static void watch_for_builder(const StrList *dirs)
 {
-    StrList names;
-    Err ignored = ERR_INIT;
-    scoped(fd) int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     scoped(fd) int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (dir < 0 || fd < 0 || !fs_list(a, dir, &names, &ignored))
-        return;
-    for (size_t i = 0; i < names.n; i++)
-        if (inotify_add_watch(fd, arena_printf(a, "%s/%s", path, names.v[i]),
-                              IN_OPEN | IN_ONLYDIR | IN_DONT_FOLLOW) < 0 &&
-            errno != ENOTDIR)
+    for (size_t i = 0; i < dirs->n; i++)
+        if (fd < 0 ||
+            inotify_add_watch(fd, dirs->v[i], IN_OPEN | IN_ONLYDIR | IN_DONT_FOLLOW) != (int)i + 1)
             return;
     report_fd(REPORT_WATCH, fd);
 }
@@ -438,8 +432,8 @@ static _Noreturn void init_main(Arena *a, const SandboxSpec *spec)
     }
     if (!sandbox_mount(a, spec, &e))
         fail(&e);
-    if (*spec->watch)
-        watch_for_builder(a, spec->watch);
+    if (spec->watch.n)
+        watch_for_builder(&spec->watch);
     if (spec->net == SANDBOX_NET_USER && !usernet_wait(&e))
         fail(&e);
     close(FD_STORE);

@@ -213,11 +213,12 @@ typedef struct SandboxSpec {
     void (*listening)(void *arg, int fd);
     void *listening_arg;
     /*
-     * NULL, or a directory of the command's root: a descriptor of inotify(7), which tells of each
-     * file that is opened in a directory in it, is handed to `watching`, which takes it, in the
-     * thread of sandbox_run(). Where that cannot be had, none comes.
+     * Directories of the command's root: a descriptor of inotify(7), which tells of each file that
+     * is opened in one of them, is handed to `watching`, which takes it, in the thread of
+     * sandbox_run(). The first has the number 1 there, and so on. Where that cannot be had, none
+     * comes.
      */
-    const char *watch;
+    StrList watch;
     void (*watching)(void *arg, int fd);
     void *watching_arg;
     SandboxShape shape;

@@ -108,7 +108,7 @@ bool spec_write(const SandboxSpec *s, int *ret_fd, Err *e)
     put_text(&b, s->hostname);
     put_u32(&b, s->net);
     put_u32(&b, s->listen_port);
-    put_text(&b, s->watch);
+    put_list(&b, &s->watch);
     put_shape(&b, &s->shape);
     put_u32(&b, (uint32_t)s->nmount);
     for (size_t i = 0; i < s->nmount; i++)
@@ -239,7 +239,7 @@ bool spec_read(Arena *a, int fd, SandboxSpec *ret, Err *e)
     s.hostname = get_text(&c, a);
     s.net = get_u32(&c);
     s.listen_port = get_u32(&c);
-    s.watch = get_text(&c, a);
+    s.watch = get_list(&c, a);
     s.shape = get_shape(&c, a);
     s.nmount = get_u32(&c);
     if (c.bad || s.nmount > MAX_MOUNTS)

@@ -61,6 +61,31 @@ static bool lock_mark(Store *s, SnapshotId id, int *ret_fd, Err *e)
     return true;
 }
 
+/* A snapshot that has a mark, which is locked. */
+typedef struct Marked {
+    int mark, dir; /* -1: it has none */
+    Buf text;
+    Arena arena;
+} Marked;
+#define MARKED_INIT ((Marked){.mark = -1, .dir = -1, .text = BUF_INIT})
+
+static void scoped_marked_done(Marked *m)
+{
+    if (m->mark >= 0)
+        close(m->mark);
+    if (m->dir >= 0)
+        close(m->dir);
+    buf_done(&m->text);
+    arena_done(&m->arena);
+}
+
+static bool open_marked(Store *s, SnapshotId id, Marked *m, Err *e)
+{
+    return lock_mark(s, id, &m->mark, e) &&
+           (m->mark < 0 || (fs_read_all(m->mark, MARK_MAX, &m->text, e) &&
+                            store_snapshot_open(s, id, &m->dir, e)));
+}
+
 /* The next of its paths; NULL at the end. */
 static const char *next_path(Arena *a, const char **text)
 {
@@ -95,22 +120,14 @@ static bool is_same(int snapshot, Arena *a, const char *path, int file, const Tr
 bool snapshot_twin_make(Store *s, SnapshotId id, int file, const TreeEntry *want, const char *to,
                         bool *ret_done, Err *e)
 {
-    scoped(arena) Arena a = {0};
-    scoped(buf) Buf text = BUF_INIT;
-    int raw = -1;
-    *ret_done = false;
-    if (!lock_mark(s, id, &raw, e))
-        return false;
-    scoped(fd) int mark = raw;
-    if (mark < 0)
-        return true;
-    if (!fs_read_all(mark, MARK_MAX, &text, e) || !store_snapshot_open(s, id, &raw, e))
-        return false;
-    scoped(fd) int dir = raw;
+    scoped(marked) Marked m = MARKED_INIT;
     const char *path;
-    for (const char *p = buf_str(&text); !*ret_done && (path = next_path(&a, &p));)
-        *ret_done =
-            is_same(dir, &a, path, file, want) && linkat(dir, path, store_dirfd(s), to, 0) == 0;
+    *ret_done = false;
+    if (!open_marked(s, id, &m, e))
+        return false;
+    for (const char *p = buf_str(&m.text); !*ret_done && (path = next_path(&m.arena, &p));)
+        *ret_done = is_same(m.dir, &m.arena, path, file, want) &&
+                    linkat(m.dir, path, store_dirfd(s), to, 0) == 0;
     return true; /* where there is no link to be had, there is a copy */
 }
 
@@ -146,21 +163,15 @@ static bool own_file(Store *s, Arena *a, int snapshot, const char *path, Err *e)
 
 static bool own_all(Store *s, SnapshotId id, Err *e)
 {
-    scoped(arena) Arena a = {0};
-    scoped(buf) Buf text = BUF_INIT;
+    scoped(marked) Marked m = MARKED_INIT;
     char path[STORE_TMP_MAX];
-    int raw = -1;
-    if (!lock_mark(s, id, &raw, e))
-        return false;
-    scoped(fd) int mark = raw;
-    if (mark < 0)
-        return true;
-    if (!fs_read_all(mark, MARK_MAX, &text, e) || !store_snapshot_open(s, id, &raw, e))
-        return false;
-    scoped(fd) int dir = raw;
     const char *file;
-    for (const char *p = buf_str(&text); (file = next_path(&a, &p));)
-        if (!own_file(s, &a, dir, file, e))
+    if (!open_marked(s, id, &m, e))
+        return false;
+    if (m.mark < 0)
+        return true;
+    for (const char *p = buf_str(&m.text); (file = next_path(&m.arena, &p));)
+        if (!own_file(s, &m.arena, m.dir, file, e))
             return false;
     mark_path(id, path);
     return unlinkat(store_dirfd(s), path, 0) == 0 ||

@@ -151,11 +151,16 @@ static const PlanRun *first_go(const Plan *p)
     return NULL;
 }
 
-static bool has_download(const StepsEnv *env)
+/* Whether a command is lent modules that lie unpacked. */
+static bool wants_trees(const StepsEnv *env, Arena *a, const GoSettings *settings)
 {
-    for (size_t i = 0; env->go_parts && i < env->plan->nstep; i++)
-        if (env->plan->steps[i].kind == STEP_RUN && go_is_download(&env->plan->steps[i].u.run))
+    const char *cache = settings->gomodcache;
+    for (size_t i = 0; env->go_parts && cache && *cache == '/' && i < env->plan->nstep; i++) {
+        const PlanStep *s = &env->plan->steps[i];
+        if (s->kind == STEP_RUN && !go_mounted(&s->u.run, cache) &&
+            (go_is_download(&s->u.run) || go_may_unpack(a, env, s, cache)))
             return true;
+    }
     return false;
 }
 
@@ -189,7 +194,7 @@ bool gofiles_learn(StepsEnv *env, Arena *a, Err *e)
     }
     GoSettings *settings = NEW(a, GoSettings);
     go_settings(a, &all, &NONE, &NONE, settings);
-    if (has_download(env))
+    if (wants_trees(env, a, settings))
         gomod_want_trees(env->gomod);
     gomod_prefetch(env->gomod, settings);
     return gomod_check_offline(env->gomod, e);

@@ -75,10 +75,10 @@ bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env
     if (!w->env->gomod && !w->env->go_scope)
         return true;
     bool ok = stack_view(w->env->store, below, -1, &sv, e) &&
-              go_look(w, &sv.view, env, &ret->root, e) &&
+              go_look(w, &sv.view, env, &ret->root, e) && begin_modules(w, ret, env, e) &&
+              stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e) &&
               stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
-              begin_modules(w, ret, env, e) &&
-              stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e);
+              gowatch_begin(w, ret, e);
     steps_span(w, "what Go is lent", at);
     return ok;
 }
@@ -94,7 +94,7 @@ bool stepgo_end(StepGo *g, Err *e)
 {
     GomodStep *mod = g->mod;
     g->mod = NULL;
-    golive_end(g->watch);
+    gowatch_end(g->watch);
     g->watch = NULL;
     return gomod_step_end(mod, e);
 }

@@ -108,6 +108,13 @@ NODISCARD bool go_trees_dress(int fd, Err *e);
 
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
+/*
+ * go_may_unpack - whether a command may run go, and does nothing with the modules that go unpacks
+ * but what go does.
+ *
+ *   cache  where they are, absolute
+ */
+bool go_may_unpack(Arena *a, const StepsEnv *env, const PlanStep *s, const char *cache);
 
 /* What a command uses of what it was lent. */
 typedef struct GoWatch GoWatch;
@@ -125,9 +132,11 @@ typedef struct StepGo {
     size_t nmount;
     const char *shadow; /* where its GOCACHE is that it may be lent things in; NULL: it may not */
     bool live;          /* that stays in the layer */
-    GoWatch *watch;     /* live: what it uses of what it is lent; NULL: it is lent nothing */
-    bool shared;        /* `cache` is open, and the command has what is in it */
-    Digest space;       /* of `cache` */
+    StrList watched; /* directories of what it is lent, of which it is to be known what it uses */
+    GoWatch *watch;  /* what it used; NULL: there are none */
+    bool shared;     /* `cache` is open, and the command has what is in it */
+    bool lent;       /* and that is anything */
+    Digest space;    /* of `cache` */
     Gocache cache;
     bool indexed;                    /* `indexes` are open, too */
     Gocache indexes[GO_INDEX_KINDS]; /* of source files; without any where they are not */
@@ -149,10 +158,11 @@ NODISCARD bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, St
 /* stepgo_spaces - all spaces that a command is lent something of. */
 enum { GO_SPACES = 1 + GO_INDEX_KINDS };
 void stepgo_spaces(const StepGo *g, const Gocache *ret[static GO_SPACES]);
-/* stepgo_shadow - the part of stepgo_begin() that is about GOCACHE; `dir` is made. */
+/* stepgo_shadow - the part of stepgo_begin() that is about GOCACHE, after that about modules; `dir`
+ * is made. */
 NODISCARD bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir,
                              StepGo *g, Err *e);
-/* stepgo_parts - the part that is about what `go mod download` unpacks; `dir` is made. */
+/* stepgo_parts - the part that is about modules that it would unpack; `dir` is made. */
 NODISCARD bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e);
 /* stepgo_listening - for SandboxSpec.listening; `arg` is the StepGo. */
 void stepgo_listening(void *arg, int fd);
@@ -241,11 +251,21 @@ void stepgo_watching(void *arg, int fd);
 NODISCARD bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const char *upper,
                                bool *ret_other, Err *e);
 /*
- * golive_begin - make ready to follow what a command uses. Only in its arena; golive_end() ends it,
- * NULL is fine. Fails with ERR_ENV.
+ * gowatch_begin - make ready to follow what a command opens in g->watched, if there is any.
+ * gowatch_stop - the command is over, and all is known that will be.
+ * gowatch_end - and forget it; NULL is fine.
+ *
+ * Fails with ERR_ENV.
  */
-NODISCARD bool golive_begin(StepWork *w, StepGo *g, Err *e);
-void golive_end(GoWatch *w);
+NODISCARD bool gowatch_begin(StepWork *w, StepGo *g, Err *e);
+void gowatch_stop(GoWatch *w);
+void gowatch_end(GoWatch *w);
+/* gowatch_lost - whether not all is known. */
+bool gowatch_lost(const GoWatch *w);
+/* gowatch_opened - whether it opened a file of a directory that has this place in g->watched. */
+bool gowatch_opened(const GoWatch *w, size_t dir, const char *name);
+/* gowatch_entries - the names of all entries of a GOCACHE, "<hex>-a", that it opened. */
+const StrList *gowatch_entries(const GoWatch *w);
 /*
  * stepgo_take_parts - put what belongs to the modules that a `go mod download` wanted into what it
  * wrote, which then lies over stepgo_below(g->parts).
@@ -258,6 +278,8 @@ NODISCARD bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, con
                                  bool *ret_stale, Err *e);
 /* stepgo_below - the snapshots that the step's own stands on; none for NULL. */
 const Stack *stepgo_below(const GoParts *p);
+/* stepgo_with_parts - a step's layers, and those on top. */
+Stack stepgo_with_parts(Arena *a, const Stack *below, const GoParts *p);
 /* stepgo_clear - only take the GOCACHE away. `g` need not have begun. */
 NODISCARD bool stepgo_clear(StepWork *w, const char *shadow, const Stack *below, const char *upper,
                             Err *e);

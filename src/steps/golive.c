@@ -2,119 +2,15 @@
  * steps/golive.c - a GOCACHE that stays in the layer, in which the command was lent what was
  * compiled before.
  *
- * Without that it would have compiled what it used, and the layer would have it. What it used is
- * what go opened: the kernel tells of each file that is opened in the directories of entries. What
- * is in the layer then is what a command leaves that finds nothing; times aside, which are never
- * the same twice.
+ * Without that it would have compiled what it used, and the layer would have it. What is in the
+ * layer then is what a command leaves that finds nothing; times aside, which are never the same
+ * twice.
  */
 #include <errno.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
 
 #include "base/fs.h"
-#include "base/map.h"
 #include "base/owner.h"
 #include "steps/golang.h"
-
-enum { ENTRY_NAME = 64 + 2 };
-
-struct GoWatch {
-    pthread_t thread;
-    bool apart; /* the thread is there */
-    bool lost;  /* not all was told */
-    int fd;     /* of inotify; -1: it did not come */
-    int stop;
-    Map known;
-    Arena arena; /* the thread's */
-    StrList used;
-};
-
-/* ---- what is used ---- */
-
-static void take_event(GoWatch *x, const struct inotify_event *ev)
-{
-    x->lost = x->lost || ev->mask & IN_Q_OVERFLOW;
-    if (!ev->len || strlen(ev->name) != ENTRY_NAME || !str_ends(ev->name, "-a"))
-        return;
-    const char *name = arena_strdup(&x->arena, ev->name);
-    if (map_put(&x->known, name, 1))
-        strlist_add(&x->arena, &x->used, name);
-}
-
-/* All that is there to be read. */
-static void take_events(GoWatch *x)
-{
-    _Alignas(struct inotify_event) char block[64 << 10];
-    ssize_t n;
-    while ((n = read(x->fd, block, sizeof block)) > 0 || (n < 0 && errno == EINTR))
-        for (ssize_t at = 0; at < n;) {
-            const struct inotify_event *ev = (const struct inotify_event *)(const void *)&block[at];
-            take_event(x, ev);
-            at += (ssize_t)(sizeof *ev + ev->len);
-        }
-    x->lost = x->lost || (n < 0 && errno != EAGAIN);
-}
-
-static void *watch_main(void *arg)
-{
-    GoWatch *x = arg;
-    struct pollfd p[] = {{x->fd, POLLIN, 0}, {x->stop, POLLIN, 0}};
-    while (!p[1].revents) {
-        if (poll(p, NELEM(p), -1) < 0 && errno != EINTR) {
-            x->lost = true;
-            break;
-        }
-        take_events(x);
-    }
-    take_events(x); /* what was told before it was to stop */
-    return NULL;
-}
-
-bool golive_begin(StepWork *w, StepGo *g, Err *e)
-{
-    GoWatch *x = NEW(&w->arena, GoWatch);
-    *x = (GoWatch){.fd = -1, .stop = eventfd(0, EFD_CLOEXEC)};
-    if (x->stop < 0)
-        return err_errno(e, ERR_ENV, "eventfd");
-    g->watch = x;
-    return true;
-}
-
-void stepgo_watching(void *arg, int fd)
-{
-    StepGo *g = arg;
-    GoWatch *x = g->watch;
-    x->fd = fd;
-    x->apart = pthread_create(&x->thread, NULL, watch_main, x) == 0;
-}
-
-/* The command is over: all that is to be told was. */
-static void stop_watching(GoWatch *x)
-{
-    uint64_t one = 1;
-    if (x->apart) {
-        (void)!write(x->stop, &one, sizeof one);
-        (void)pthread_join(x->thread, NULL);
-    } else {
-        x->lost = true;
-    }
-    x->apart = false;
-}
-
-void golive_end(GoWatch *x)
-{
-    if (!x)
-        return;
-    stop_watching(x);
-    if (x->fd >= 0)
-        close(x->fd);
-    close(x->stop);
-    map_done(&x->known);
-    arena_done(&x->arena);
-}
-
-/* ---- what is put back ---- */
 
 typedef struct Live {
     StepWork *w;
@@ -267,7 +163,7 @@ static bool put_entries(Live *l, const StepGo *g, Err *e)
     stepgo_spaces(g, all);
     GocacheLeft left = {.spaces = all,
                         .n = NELEM(all),
-                        .used = &g->watch->used,
+                        .used = gowatch_entries(g->watch),
                         .dirfd = l->dir,
                         .there = has_below,
                         .arg = l,
@@ -296,20 +192,20 @@ bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const char *upp
     int raw = -1;
     uint64_t at = clock_ns();
     *ret_other = false;
-    if (!g->watch)
+    if (!g->live || !g->lent)
         return true;
-    stop_watching(g->watch);
     if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
     scoped(fd) int top = raw;
     scoped(fd) int dir = fs_open_beneath(top, g->shadow + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    bool nothing = dir < 0 && errno == ENOENT && !g->watch->used.n && !g->watch->lost;
+    bool lost = gowatch_lost(g->watch);
+    bool nothing = dir < 0 && errno == ENOENT && !gowatch_entries(g->watch)->n && !lost;
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
     *ret_other = hides_above(&sv.view, top, g->shadow);
     if (nothing || *ret_other)
         return true; /* it ran no go */
-    *ret_other = dir < 0 || g->watch->lost || hides(top, g->shadow + 1, 0);
+    *ret_other = dir < 0 || lost || hides(top, g->shadow + 1, 0);
     if (*ret_other)
         return true;
     Live l = {.w = w,

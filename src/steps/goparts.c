@@ -1,25 +1,30 @@
 /*
- * steps/goparts.c - `go mod download`: the modules that it would unpack lie under its root already.
+ * steps/goparts.c - the modules that a go command would unpack lie under its root already.
  *
  * What lies there is all but the words of a proxy, the .info and .mod files: those go has to ask
- * for, so that the .info files in its upper tell which modules it wanted. Those modules are in the
- * layer, as it would have put them there; the others, which only lay there, are not.
+ * for. `go mod download` asks for the .info of each module that it wants; other commands open the
+ * .ziphash of each whose files they want, and the kernel tells of it. The modules that were wanted
+ * are in the layer, as it would have put them there; the others, which only lay there, are not.
  */
 #include <errno.h>
 
 #include "base/fs.h"
+#include "base/map.h"
 #include "steps/golang.h"
 
 /* A module that lies under the root: "go/pkg/mod/github.com/!burnt!sushi/toml@v1.3.2" below that,
  * and "cache/download/github.com/!burnt!sushi/toml/@v/v1.3.2" below the module cache. */
 typedef struct Part {
     const char *tree, *base;
+    size_t dir; /* where its directory is among those that are watched */
 } Part;
 
 struct GoParts {
     const char *cache; /* the module cache, relative to the root */
     const char *farm;  /* it, with all but trees, relative to store_dirfd() */
-    StrList made;      /* directories on the way to it that are not below, relative to the root */
+    bool download;     /* by `go mod download` */
+    Digest place; /* what it is to be remembered of the command by, if that does something else */
+    StrList made; /* directories on the way to it that are not below, relative to the root */
     Part *v;
     size_t n, cap;
     GoTree *wanted; /* by part: what is to lie under the root */
@@ -39,14 +44,29 @@ static bool is_wanted(StepWork *w, const StepGo *g, const View *v, bool *ret, Er
     ViewNode node;
     *ret = false;
     if (!w->env->go_parts || !w->env->gomod || !g->mod || w->env->host.mode == MODE_CHROOT ||
-        !go_is_download(r) || g->root.uid || !cache || *cache != '/' || !cache[1] ||
+        g->root.uid || !cache || *cache != '/' || !cache[1] ||
         strcmp(path_clean(&w->arena, cache), cache) != 0 ||
         strstr(g->root.settings.goflags, "-mod") || go_mounted(r, cache))
+        return true;
+    if (!go_is_download(r) && !go_may_unpack(&w->arena, w->env, w->step, cache))
         return true;
     if (!view_lookup(v, cache, VIEW_FOLLOW, &node, e))
         return false;
     *ret = !node.exists && !strcmp(node.path, cache + 1); /* nothing is mixed with what is there */
     return true;
+}
+
+/* A command that changes what lies there, or takes something away, runs twice; the next time it is
+ * lent nothing. */
+static void place_of(StepWork *w, Digest *ret)
+{
+    scoped(key) KeyBuilder k;
+    Str stage = plan_stage_place(w->step);
+    key_begin(&k, "goparts refused 1");
+    key_text(&k, "scope", w->env->go_scope ? w->env->go_scope : "");
+    key_text(&k, "stage", arena_strndup(&w->arena, stage.ptr, stage.len));
+    key_list(&k, "arg", &w->step->u.run.argv);
+    key_end(&k, ret);
 }
 
 static bool put_small(int dirfd, const char *path, const char *text, Err *e)
@@ -154,6 +174,32 @@ static bool add_trees(StepWork *w, GoParts *p, int top, Err *e)
     return ok;
 }
 
+static bool was_good(StepWork *w, GoParts *p, bool *ret, Err *e)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    bool refused;
+    place_of(w, &p->place);
+    if (!store_memo_get(w->env->store, &p->place, &b, &refused, e))
+        return false;
+    *ret = !refused;
+    return true;
+}
+
+/* The directories of zips, each once. */
+static void watch(StepWork *w, GoParts *p, StepGo *g)
+{
+    scoped(map) Map dirs = {0};
+    for (size_t i = 0; i < p->n; i++) {
+        uint64_t at = g->watched.n;
+        const char *dir = path_dir(&w->arena, p->v[i].base);
+        if (!map_get(&dirs, dir, &at)) {
+            (void)map_put(&dirs, dir, at);
+            strlist_add(&w->arena, &g->watched, arena_printf(&w->arena, "/%s/%s", p->cache, dir));
+        }
+        p->v[i].dir = at;
+    }
+}
+
 bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e)
 {
     bool wanted;
@@ -164,7 +210,12 @@ bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e
     if (!wanted)
         return true;
     GoParts *p = NEW(&w->arena, GoParts);
-    *p = (GoParts){.cache = g->root.settings.gomodcache + 1};
+    *p = (GoParts){.cache = g->root.settings.gomodcache + 1,
+                   .download = go_is_download(&w->step->u.run)};
+    if (!was_good(w, p, &wanted, e))
+        return false;
+    if (!wanted)
+        return true;
     p->farm = arena_printf(&w->arena, "%s/%s", dir, p->cache);
     if (!find_made(w, v, p, e) || !fs_mkdirs(store, p->farm, e) ||
         !fs_open_dir(store, dir, &raw_top, e))
@@ -185,6 +236,8 @@ bool stepgo_parts(StepWork *w, const View *v, const char *dir, StepGo *g, Err *e
     for (size_t i = 0; i < dirs.n; i++)
         strlist_add(&w->arena, &g->lowers, dirs.v[i]);
     g->parts = p;
+    if (!p->download)
+        watch(w, p, g);
     return true;
 }
 
@@ -207,16 +260,35 @@ static bool is_changed(int top, int cache, const GoParts *p)
     return false;
 }
 
-/* The modules of whose versions it has the words, which it asked for: their zips go to the words.
- */
-static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, StrList *wanted, Err *e)
+static bool was_wanted(const GoParts *p, const Part *part, int cache, const GoWatch *x)
+{
+    scoped(arena) Arena a = {0};
+    struct stat st;
+    return p->download ? fstatat(cache, arena_printf(&a, "%s.info", part->base), &st,
+                                 AT_SYMLINK_NOFOLLOW) == 0
+                       : gowatch_opened(x, part->dir,
+                                        arena_printf(&a, "%s.ziphash", path_base(part->base)));
+}
+
+static bool wanted_any(const GoParts *p, const GoWatch *x)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (was_wanted(p, &p->v[i], -1, x))
+            return true;
+    return false;
+}
+
+/* The zips of modules that it wanted go to the words of the proxy. */
+static bool take_parts(StepWork *w, int farm, int cache, GoParts *p, const GoWatch *x,
+                       StrList *wanted, Err *e)
 {
     for (size_t i = 0; i < p->n; i++) {
         scoped(arena) Arena a = {0};
-        struct stat st;
         const Part *part = &p->v[i];
-        if (fstatat(cache, arena_printf(&a, "%s.info", part->base), &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (!was_wanted(p, part, cache, x))
             continue;
+        if (!fs_mkdirs(cache, path_dir(&a, part->base), e))
+            return false;
         for (size_t k = 0; k < NELEM(ENDINGS); k++) {
             const char *path = arena_printf(&a, "%s%s", part->base, ENDINGS[k]);
             if (renameat(farm, path, cache, path) < 0)
@@ -282,20 +354,33 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
         return false;
     scoped(fd) int top = raw;
     scoped(fd) int cache = fs_open_beneath(top, p->cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (cache < 0)
-        return true; /* without a module cache it wanted none */
+    if (cache < 0) { /* without a module cache it wanted none, or had all of ours */
+        *ret_stale = !p->download && (gowatch_lost(g->watch) || wanted_any(p, g->watch));
+        return !*ret_stale || store_memo_put(w->env->store, &p->place, "", 0, e);
+    }
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
     *ret_stale = is_changed(top, cache, p) || hides(&sv.view, top, "", 0);
+    if (*ret_stale)
+        return store_memo_put(w->env->store, &p->place, "", 0, e);
+    *ret_stale = !p->download && gowatch_lost(g->watch);
     if (*ret_stale)
         return true;
     if (!fs_open_dir(store, p->farm, &farm, e))
         return false;
     scoped(fd) int from = farm;
     g->parts = p;
-    return take_parts(w, from, cache, p, &wanted, e) &&
+    return take_parts(w, from, cache, p, g->watch, &wanted, e) &&
            go_trees_hide(&w->arena, &p->trees, top, p->cache, &wanted, e) &&
            set_all(top, cache, p, e);
+}
+
+Stack stepgo_with_parts(Arena *a, const Stack *below, const GoParts *p)
+{
+    Stack all = *below;
+    for (size_t i = 0; p && i < p->trees.stack.n; i++)
+        all = stack_push(a, &all, p->trees.stack.ids[i]);
+    return all;
 }
 
 const Stack *stepgo_below(const GoParts *p)

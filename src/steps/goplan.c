@@ -184,6 +184,71 @@ const char *go_lent_path(Arena *a, const StepsEnv *env, const PlanStep *s, bool 
     return path;
 }
 
+static bool is_one_of(Str word, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(word, words[i]))
+            return true;
+    return false;
+}
+
+/* The next word of a command, and what is behind it. */
+static Str next_word(const char **p)
+{
+    *p += strspn(*p, " \t");
+    Str word = {*p, strcspn(*p, " \t\r\n;&|()<>`\"'$")};
+    *p += word.len;
+    return word;
+}
+
+/* One command: go with what builds, or what changes nothing but the shell. `go list -m` would tell
+ * which modules are unpacked already. */
+static bool is_harmless(const char **p)
+{
+    static const char *const SHELL[] = {"cd", "set", "export", "mkdir", "echo", "true", ":"};
+    static const char *const GO[] = {"build", "install",  "test",   "vet",
+                                     "run",   "generate", "version"};
+    Str word = next_word(p);
+    while (word.len && memchr(word.ptr, '=', word.len) && (**p == ' ' || **p == '\t'))
+        word = next_word(p); /* CGO_ENABLED=0 go build */
+    if (str_eq(word, "go"))
+        return is_one_of(next_word(p), GO, NELEM(GO));
+    return is_one_of(word, SHELL, NELEM(SHELL));
+}
+
+/* The rest of a command; false when another command is in it, or behind a pipe. */
+static bool skip_rest(const char **p)
+{
+    for (; **p && !strchr("\n;&|", **p); (*p)++)
+        if (**p == '`' || (**p == '$' && (*p)[1] == '('))
+            return false;
+    return **p != '|' || (*p)[1] == '|';
+}
+
+/* Whether a text is such commands, one after the other. */
+static bool is_go_alone(const char *text)
+{
+    const char *p = text;
+    while (*(p += strspn(p, " \t\r\n;&|")))
+        if (!is_harmless(&p) || !skip_rest(&p))
+            return false;
+    return true;
+}
+
+bool go_may_unpack(Arena *a, const StepsEnv *env, const PlanStep *s, const char *cache)
+{
+    static const char *const NAMES[] = {"GOMODCACHE", "GOPATH", "GOFLAGS", "modcache", "-mod"};
+    const PlanRun *r = &s->u.run;
+    Words words = words_of(r, cache);
+    if (!words.go || words.above || r->script)
+        return false;
+    for (size_t i = 0; i < NELEM(NAMES); i++)
+        if (go_named(r, NAMES[i]))
+            return false;
+    return is_go_alone(r->argv.n ? r->argv.v[r->argv.n - 1] : "") ||
+           !is_seen(a, env, (size_t)(s - env->plan->steps), cache);
+}
+
 const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)
 {
     bool seen;

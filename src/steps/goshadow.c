@@ -45,10 +45,29 @@ static bool lends(const StepGo *g)
     return n > 0;
 }
 
+/* All 256 directories of entries, so that each of them is there. */
+static bool watch_entries(StepWork *w, const char *dir, const char *path, StepGo *g, Err *e)
+{
+    int raw = -1;
+    if (!fs_open_dir(store_dirfd(w->env->store), arena_printf(&w->arena, "%s%s", dir, path), &raw,
+                     e))
+        return false;
+    scoped(fd) int fd = raw;
+    for (unsigned i = 0; i < 256; i++) {
+        char name[3];
+        (void)snprintf(name, sizeof name, "%02x", i);
+        if (mkdirat(fd, name, 0777) < 0 || fchmodat(fd, name, 0777, 0) < 0)
+            return err_errno(e, ERR_STORE, "create '%s'", name);
+        strlist_add(&w->arena, &g->watched, arena_printf(&w->arena, "%s/%s", path, name));
+    }
+    return true;
+}
+
 bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *dir, StepGo *g,
                    Err *e)
 {
     Arena *a = &w->arena;
+    scoped(stack_view) StackView sv = {0};
     Digest space;
     bool ok = false;
     const char *path = go_lent_path(a, w->env, w->step, &g->live);
@@ -62,13 +81,17 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
     if (!ok)
         return true;
     g->space = space;
+    Stack with = stepgo_with_parts(a, below, g->parts);
     if (!gocache_open(w->env->store, a, &space, path + 1, &g->cache, e) ||
-        !go_index_open(w, below, v, path + 1, g, e))
+        !stack_view(w->env->store, &with, -1, &sv, e) ||
+        !go_index_open(w, &with, &sv.view, path + 1, g, e))
         return false;
     g->shared = true;
-    if (g->live && (w->env->go_fresh || !lends(g)))
+    g->lent = !w->env->go_fresh && lends(g);
+    if (g->live && !g->lent)
         return true;
-    if (!gocache_bottom(w->env->store, a, path + 1, dir, e))
+    if (!gocache_bottom(w->env->store, a, path + 1, dir, e) ||
+        (g->live && !watch_entries(w, dir, path, g, e)))
         return false;
     strlist_add(a, &g->lowers, dir);
     if (!w->env->go_fresh) {
@@ -76,7 +99,7 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         stepgo_spaces(g, all);
         gocache_lowers(all, NELEM(all), a, &g->lowers);
     }
-    return !g->live || golive_begin(w, g, e);
+    return true;
 }
 
 /* ---- after it ---- */
@@ -154,12 +177,13 @@ bool stepgo_collect(StepWork *w, const Stack *below, StepGo *g, const char *uppe
     if (!fs_open_dir(store_dirfd(w->env->store), upper, &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    if (!stack_view(w->env->store, below, -1, &sv, e))
+    Stack with = stepgo_with_parts(&w->arena, below, g->parts);
+    if (!stack_view(w->env->store, &with, -1, &sv, e))
         return false;
     bool changed = go_c_changed(w, &g->root, g->shadow, fd) ||
                    (g->indexes[GO_INDEX_MODULES].n && go_index_stale(w, &sv.view, &g->root, fd));
-    *ret_stale = changed && !w->env->go_fresh && lends(g);
-    bool ok = changed || w->env->go_fresh || harvest(w, below, &sv.view, g, fd, e);
+    *ret_stale = changed && g->lent;
+    bool ok = changed || w->env->go_fresh || harvest(w, &with, &sv.view, g, fd, e);
     steps_span(w, "build cache", at);
     return ok;
 }

@@ -222,7 +222,7 @@ static bool add_go(StepWork *w, const Stack *below, StepMounts *mounts, StepGo *
     spec->listen_port = go->port;
     spec->listening = stepgo_listening;
     spec->listening_arg = go;
-    spec->watch = go->watch ? go->shadow : NULL;
+    spec->watch = go->watched;
     spec->watching = stepgo_watching;
     spec->watching_arg = go;
     SandboxMount *all = NEW_N(&w->arena, SandboxMount, mounts->n + NELEM(go->mounts));
@@ -287,6 +287,7 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
                 failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
     StepGoSearch search = {.word = NULL};
+    gowatch_stop(go->watch);
     if (!failed && !stepgo_search(w, go, t->upper, &search, e))
         return false;
     bool ok = stepgo_collect(w, t->below, go, t->upper, &stale, e);

@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from goproxy import Module, go_mod, go_sum
 from harness import processes_with, wait_for
 
 MOD = "module example.test/main\n\ngo 1.20\n"
@@ -41,11 +43,17 @@ LIVE = {
 }
 
 
-def project(lighter, files):
-    context = lighter.context({"go.mod": MOD, "main.go": MAIN.format(word="one"), **files})
+def fill(lighter, files):
+    """A context, always the same directory, so that all tests of a store share what was compiled."""
+    shutil.rmtree(lighter.place / "live", ignore_errors=True)
+    context = lighter.context(files, name="live")
     for path in context.rglob("*"):
         os.utime(path, (1700000000, 1700000000))
     return context
+
+
+def project(lighter, files):
+    return fill(lighter, {"go.mod": MOD, "main.go": MAIN.format(word="one"), **files})
 
 
 def edit(lighter, context, word):
@@ -127,6 +135,82 @@ def test_what_is_left_is_what_a_cold_build_leaves(pair, what):
 def test_a_program_with_c_leaves_what_go_made_of_it(module_lighters, bases):
     lighter, cold = (module_lighters(bases=[bases("golang-cgo")]) for _ in range(2))
     check(lighter, cold, SINGLE.format(run="go build -v -o main .").replace("ENV CGO_ENABLED=0\n", ""), {"two.go": C})
+
+
+# ---- modules that a build unpacks ----------------------------------------------------------------
+
+MODULES = SINGLE.format(run="go build -v -o main .")
+USES = 'package main\n\nimport "example.test/{name}"\n\nfunc main() {{ println({name}.Name, "{word}") }}\n'
+
+
+@pytest.fixture
+def modules(proxy):
+    """Two that a program may use; each has a directory more than it needs."""
+    made = [Module(f"example.test/{name}", files={"a.go": f'package {name}\n\nimport "errors"\n\nvar Name = errors.New("{name}").Error()\n',
+                                                  "sub/s.go": "package sub\n", "README": name}) for name in ("used", "unused")]
+    for module in made:
+        proxy.add(module)
+    return made
+
+
+def needs(lighter, modules, files=None):
+    return fill(lighter, {"go.mod": go_mod(*modules), "go.sum": go_sum(*modules), "main.go": USES.format(name="used", word="one"),
+                          **(files or {})})
+
+
+def build_with(lighter, proxy, context, dockerfile, *args, tag=None):
+    env = {"GOPROXY": proxy.url, "GOSUMDB": "off", "GOENV": "off"}
+    return lighter.build(context, *args, dockerfile=dockerfile, env=env, tag=tag)
+
+
+def unpacked(lighter):
+    """Snapshots that have the files of a module."""
+    return [p for p in (lighter.store / "snapshots").glob("*/go/pkg/mod/example.test/*@*") if p.is_dir()]
+
+
+@pytest.mark.parametrize("mode", ["root", "rootless"])
+def test_a_build_unpacks_no_module_again_and_the_image_has_those_that_it_used(mode, lighters, bases, proxy, modules):
+    lighter, cold = (lighters(mode, bases=[bases("golang")]) for _ in range(2))
+    context = needs(lighter, modules)
+    build_with(lighter, proxy, context, MODULES)
+    before = len(unpacked(lighter))
+    (context / "main.go").write_text(USES.format(name="used", word="two"))
+    os.utime(context / "main.go", (1700000001, 1700000001))
+    lighter.own(context)
+    warm = build_with(lighter, proxy, context, MODULES, tag="warm")
+    assert compiled(warm) == ["example.test/main"] and not any("downloading" in line for line in warm.log)
+    assert len(unpacked(lighter)) == before
+    plain = build_with(cold, proxy, context, MODULES, "--go-cache=off", "--go-parts=off", tag="cold")
+    assert any("downloading" in line for line in plain.log)
+    left = contents(lighter, "warm")
+    assert differences(left, contents(cold, "cold")) == {}
+    assert "go/pkg/mod/example.test/used@v1.0.0/sub/s.go" in left and "go/pkg/mod/example.test/unused@v1.0.0" not in left
+
+
+@pytest.mark.parametrize("run", [
+    "make", "CGO_ENABLED=0 go vet ./... && go build -v -o main .", "cd /app && go test . && go build -o main .",
+    "go list -m -f '{{.Dir}}' all >/list && go build -o main .", "go mod vendor && go build -o main .", "go build -modcacherw -o main .",
+    "ls /go/pkg/mod/example.test >/before; go build -o main .", "go build -o main . && chmod -R u+w $GOPATH/pkg", "rm -r /app/gone && go build -o main .",
+    "go build -o main . && rm -r /go/pkg/mod/cache", "go build -o main . && go clean -modcache"])
+def test_whatever_else_a_command_does_the_image_is_the_cold_one(pair, proxy, modules, run):
+    lighter, cold = pair
+    context = needs(lighter, modules, {"Makefile": "all:\n\tgo build -v -o main .\n", "gone": None, "gone/x": "", "run": run,
+                                       "main_test.go": 'package main\n\nimport "testing"\n\nfunc TestIt(t *testing.T) {}\n'})
+    text = SINGLE.format(run=run).replace("RUN", "RUN ln -sf /usr/local/go/bin/go /bin/make\nRUN", 1) if run == "make" else SINGLE.format(run=run)
+    text = text.replace("ln -sf /usr/local/go/bin/go /bin/make", "printf '#!/bin/sh\\nexec go build -v -o main .\\n' >/bin/make && chmod 755 /bin/make")
+    build_with(lighter, proxy, context, text, tag="warm")
+    build_with(cold, proxy, context, text, "--go-parts=off", tag="cold")
+    assert differences(contents(lighter, "warm"), contents(cold, "cold")) == {}
+
+
+def test_a_command_that_takes_files_away_runs_twice_once(pair, proxy, modules):
+    """A layer over unpacked modules cannot say it: the next time it is lent none."""
+    lighter = pair[0]
+    context = needs(lighter, modules, {"gone": "x", "s.sh": "rm /app/gone && go build -o main .\n"})
+    text = (SINGLE.format(run="sh ./s.sh") + "FROM scratch\nCOPY --from=0 /app/main /\n")
+    first = build_with(lighter, proxy, context, text)
+    assert "it changed modules that lighter unpacked for it" in first.stderr
+    assert "runs again" not in build_with(lighter, proxy, context, text, "--no-cache").stderr
 
 
 def test_a_target_that_was_a_stage_finds_what_the_stage_compiled(pair):
