@@ -244,7 +244,7 @@ void stepgo_watching(void *arg, int fd);
  * written there, had it been lent nothing.
  *
  *   upper      what it wrote, relative to store_dirfd()
- *   ret_other  that is not known
+ *   ret_other  it changed what it was lent
  *
  * Fails with ERR_STORE or ERR_STEP (cancelled).
  */
@@ -260,8 +260,11 @@ NODISCARD bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const
 NODISCARD bool gowatch_begin(StepWork *w, StepGo *g, Err *e);
 void gowatch_stop(GoWatch *w);
 void gowatch_end(GoWatch *w);
-/* gowatch_lost - whether not all is known. */
-bool gowatch_lost(const GoWatch *w);
+/* gowatch_possible - whether this machine could not tell today. Fails with ERR_STORE. */
+NODISCARD bool gowatch_possible(StepWork *w, bool *ret, Err *e);
+/* gowatch_lost - whether not all is known. Where nothing came at all, nobody is to count on it
+ * today. */
+bool gowatch_lost(StepWork *w, const GoWatch *x);
 /* gowatch_opened - whether it opened a file of a directory that has this place in g->watched. */
 bool gowatch_opened(const GoWatch *w, size_t dir, const char *name);
 /* gowatch_entries - the names of all entries of a GOCACHE, "<hex>-a", that it opened. */
@@ -270,7 +273,7 @@ const StrList *gowatch_entries(const GoWatch *w);
  * stepgo_take_parts - put what belongs to the modules that a `go mod download` wanted into what it
  * wrote, which then lies over stepgo_below(g->parts).
  *
- *   ret_stale  it did something else than it was thought to do
+ *   ret_stale  it did something else than it was thought to do; the next time it is lent none
  *
  * Fails with ERR_STORE.
  */

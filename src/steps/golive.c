@@ -198,14 +198,13 @@ bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const char *upp
         return false;
     scoped(fd) int top = raw;
     scoped(fd) int dir = fs_open_beneath(top, g->shadow + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    bool lost = gowatch_lost(g->watch);
-    bool nothing = dir < 0 && errno == ENOENT && !gowatch_entries(g->watch)->n && !lost;
+    bool nothing = dir < 0 && errno == ENOENT && !gowatch_entries(g->watch)->n;
     if (!stack_view(w->env->store, below, -1, &sv, e))
         return false;
     *ret_other = hides_above(&sv.view, top, g->shadow);
     if (nothing || *ret_other)
         return true; /* it ran no go */
-    *ret_other = dir < 0 || lost || hides(top, g->shadow + 1, 0);
+    *ret_other = dir < 0 || hides(top, g->shadow + 1, 0);
     if (*ret_other)
         return true;
     Live l = {.w = w,

@@ -53,7 +53,7 @@ static bool is_wanted(StepWork *w, const StepGo *g, const View *v, bool *ret, Er
     if (!view_lookup(v, cache, VIEW_FOLLOW, &node, e))
         return false;
     *ret = !node.exists && !strcmp(node.path, cache + 1); /* nothing is mixed with what is there */
-    return true;
+    return go_is_download(r) || !*ret || gowatch_possible(w, ret, e);
 }
 
 /* A command that changes what lies there, or takes something away, runs twice; the next time it is
@@ -355,7 +355,7 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
     scoped(fd) int top = raw;
     scoped(fd) int cache = fs_open_beneath(top, p->cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (cache < 0) { /* without a module cache it wanted none, or had all of ours */
-        *ret_stale = !p->download && (gowatch_lost(g->watch) || wanted_any(p, g->watch));
+        *ret_stale = !p->download && wanted_any(p, g->watch);
         return !*ret_stale || store_memo_put(w->env->store, &p->place, "", 0, e);
     }
     if (!stack_view(w->env->store, below, -1, &sv, e))
@@ -363,9 +363,6 @@ bool stepgo_take_parts(StepWork *w, const Stack *below, StepGo *g, const char *u
     *ret_stale = is_changed(top, cache, p) || hides(&sv.view, top, "", 0);
     if (*ret_stale)
         return store_memo_put(w->env->store, &p->place, "", 0, e);
-    *ret_stale = !p->download && gowatch_lost(g->watch);
-    if (*ret_stale)
-        return true;
     if (!fs_open_dir(store, p->farm, &farm, e))
         return false;
     scoped(fd) int from = farm;

@@ -88,6 +88,8 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         return false;
     g->shared = true;
     g->lent = !w->env->go_fresh && lends(g);
+    if (g->live && g->lent && !gowatch_possible(w, &g->lent, e))
+        return false;
     if (g->live && !g->lent)
         return true;
     if (!gocache_bottom(w->env->store, a, path + 1, dir, e) ||

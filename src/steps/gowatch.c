@@ -119,9 +119,37 @@ void gowatch_end(GoWatch *x)
     arena_done(&x->arena);
 }
 
-bool gowatch_lost(const GoWatch *x)
+/* A limit on watches may be reached now and not tomorrow. */
+static void failed_key(Digest *ret)
 {
-    return x->lost;
+    scoped(key) KeyBuilder k;
+    char day[32];
+    (void)snprintf(day, sizeof day, "%lld", (long long)time(NULL) / 86400);
+    key_begin(&k, "gowatch failed 1");
+    key_text(&k, "day", day);
+    key_end(&k, ret);
+}
+
+bool gowatch_possible(StepWork *w, bool *ret, Err *e)
+{
+    scoped(buf) Buf b = BUF_INIT;
+    Digest key;
+    bool found;
+    failed_key(&key);
+    if (!store_memo_get(w->env->store, &key, &b, &found, e))
+        return false;
+    *ret = !found;
+    return true;
+}
+
+bool gowatch_lost(StepWork *w, const GoWatch *x)
+{
+    Digest key;
+    Err ignored = ERR_INIT;
+    failed_key(&key);
+    if (x && x->fd < 0)
+        (void)!store_memo_put(w->env->store, &key, "", 0, &ignored); /* else it runs twice again */
+    return x && x->lost;
 }
 
 bool gowatch_opened(const GoWatch *x, size_t dir, const char *name)

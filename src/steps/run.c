@@ -275,6 +275,7 @@ typedef struct Attempt {
     Log *log;
     bool plain;           /* it gets nothing of ours */
     const char *again;    /* why it is to run once more, plain; NULL: it is not */
+    bool without_modules; /* not plain: only modules are not lent to it again */
     const GoParts *parts; /* what `upper` lies over */
     CopyRoot *root;       /* MODE_CHROOT: where it ran */
     SandboxEnd end;
@@ -283,11 +284,10 @@ typedef struct Attempt {
 /* What was lent is taken back, and looked for in what the command wrote. */
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
-    bool stale, other = false, lost = false, tells = false,
+    bool stale, other = false, changed = false, tells = false, lost = gowatch_lost(w, go->watch),
                 failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
     StepGoSearch search = {.word = NULL};
-    gowatch_stop(go->watch);
     if (!failed && !stepgo_search(w, go, t->upper, &search, e))
         return false;
     bool ok = stepgo_collect(w, t->below, go, t->upper, &stale, e);
@@ -296,11 +296,12 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
         return false;
     if (t->end.cancelled || (t->end.code && !stale))
         return true;
-    if (!tells && !stale &&
+    if (!tells && !stale && !lost &&
         (!stepgo_take_parts(w, t->below, go, t->upper, &other, e) ||
-         !stepgo_put_back(w, t->below, go, t->upper, &lost, e)))
+         !stepgo_put_back(w, t->below, go, t->upper, &changed, e)))
         return false;
     steps_span(w, "what Go left", at);
+    t->without_modules = other;
     if (tells)
         t->again = "it wrote down what lighter lends it for Go modules";
     else if (stale)
@@ -308,7 +309,9 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
     else if (other)
         t->again = "it changed modules that lighter unpacked for it";
     else if (lost)
-        t->again = "it changed the build cache that lighter lends it, or used too much of it";
+        t->again = "it used more of what lighter lends it than could be followed";
+    else if (changed)
+        t->again = "it changed the build cache that lighter lends it";
     else
         t->parts = go->parts;
     return true;
@@ -322,6 +325,7 @@ static bool run_spec(StepWork *w, Attempt *t, SandboxSpec *spec, StepGo *go, Err
                   ? run_copied(w, t->below, spec, &out, &t->end, &t->root, e)
                   : sandbox_run(spec, &out, &t->end, e);
     steps_span(w, "command", at);
+    gowatch_stop(go->watch);
     return ok && take_back(w, t, go, e);
 }
 
@@ -353,21 +357,23 @@ static bool make_dirs(StepWork *w, const Attempt *t, Err *e)
 static bool run_attempts(StepWork *w, Attempt *t, Err *e)
 {
     int store = store_dirfd(w->env->store);
-    if (!make_dirs(w, t, e) || !run_command(w, t, e))
-        return false;
-    if (!t->again)
-        return true;
-    event_send(&w->env->sink,
-               &(Event){.kind = EV_NOTE,
-                        .text = arena_printf(&w->arena, "%s:%u: %s: %s, so it runs again without",
-                                             w->env->file->name, w->step->src.line, w->step->title,
-                                             t->again)});
-    copyroot_drop(t->root);
-    t->root = NULL;
-    t->plain = true;
-    t->again = NULL;
-    return fs_remove_tree(store, t->upper, e) && fs_remove_tree(store, t->scratch, e) &&
-           make_dirs(w, t, e) && run_command(w, t, e);
+    for (bool first = true;; first = false) {
+        if (!make_dirs(w, t, e) || !run_command(w, t, e))
+            return false;
+        if (!t->again)
+            return true;
+        event_send(&w->env->sink,
+                   &(Event){.kind = EV_NOTE,
+                            .text = arena_printf(
+                                &w->arena, "%s:%u: %s: %s, so it runs again without",
+                                w->env->file->name, w->step->src.line, w->step->title, t->again)});
+        copyroot_drop(t->root);
+        t->root = NULL;
+        t->plain = !first || !t->without_modules;
+        t->again = NULL;
+        if (!fs_remove_tree(store, t->upper, e) || !fs_remove_tree(store, t->scratch, e))
+            return false;
+    }
 }
 
 /* An Upper without entries is the empty snapshot. */

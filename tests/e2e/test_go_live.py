@@ -206,10 +206,11 @@ def test_whatever_else_a_command_does_the_image_is_the_cold_one(pair, proxy, mod
 def test_a_command_that_takes_files_away_runs_twice_once(pair, proxy, modules):
     """A layer over unpacked modules cannot say it: the next time it is lent none."""
     lighter = pair[0]
-    context = needs(lighter, modules, {"gone": "x", "s.sh": "rm /app/gone && go build -o main .\n"})
+    context = needs(lighter, modules, {"gone": "x", "s.sh": "rm /app/gone && go build -v -gcflags=-l -o main .\n"})
     text = (SINGLE.format(run="sh ./s.sh") + "FROM scratch\nCOPY --from=0 /app/main /\n")
     first = build_with(lighter, proxy, context, text)
-    assert "it changed modules that lighter unpacked for it" in first.stderr
+    assert "it changed modules that lighter unpacked for it" in first.stderr and first.stderr.count("runs again") == 1
+    assert sum("runtime" in line.split() for line in first.log) == 1, "it was not compiled twice"
     assert "runs again" not in build_with(lighter, proxy, context, text, "--no-cache").stderr
 
 
@@ -255,4 +256,20 @@ def test_what_cannot_be_followed_is_not_lent_in_the_end(lighters, bases):
     wait_for(lambda: not processes_with(marker), 60)
     os.kill(child.pid, signal.SIGCONT)
     _, err = child.communicate(timeout=120)
-    assert child.returncode == 0 and b"or used too much of it, so it runs again without" in err, err
+    assert child.returncode == 0 and b"it used more of what lighter lends it than could be followed, so it runs again without" in err, err
+
+
+def test_where_the_kernel_tells_nothing_a_command_runs_twice_once_a_day(lighters, bases):
+    """No inotify is to be had in this user namespace."""
+    lighter = lighters("single", bases=[bases("golang")])
+    none = ["unshare", "-r", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$0" "$@"']
+    context = project(lighter, {})
+
+    def once(word):
+        edit(lighter, context, word)
+        return lighter.build(context, dockerfile=LIVE["one stage"][0], before=none,
+                             env={"GOPROXY": "off", "GOSUMDB": "off", "GOENV": "off"})
+    assert "runs again" not in once("one").stderr, "nothing is lent yet"
+    assert "than could be followed, so it runs again without" in once("two").stderr
+    third = once("three")
+    assert "runs again" not in third.stderr and "runtime" in compiled(third)
