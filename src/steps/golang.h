@@ -260,7 +260,8 @@ NODISCARD bool stepgo_put_back(StepWork *w, const Stack *below, StepGo *g, const
 NODISCARD bool gowatch_begin(StepWork *w, StepGo *g, Err *e);
 void gowatch_stop(GoWatch *w);
 void gowatch_end(GoWatch *w);
-/* gowatch_possible - whether this machine could not tell today. Fails with ERR_STORE. */
+/* gowatch_possible - false when nothing came for a command of this project today. Fails with
+ * ERR_STORE. */
 NODISCARD bool gowatch_possible(StepWork *w, bool *ret, Err *e);
 /* gowatch_lost - whether not all is known. Where nothing came at all, nobody is to count on it
  * today. */

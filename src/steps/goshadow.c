@@ -28,6 +28,16 @@ static bool may_make(const View *v, const GoRoot *r, const char *path, bool *ret
     return true;
 }
 
+/* Whether no link leads elsewhere. */
+static bool lies_at(const View *v, const char *path, bool *ret, Err *e)
+{
+    ViewNode node;
+    if (!view_lookup(v, path, VIEW_FOLLOW, &node, e))
+        return false;
+    *ret = !strcmp(node.path, path + 1);
+    return true;
+}
+
 void stepgo_spaces(const StepGo *g, const Gocache *ret[static GO_SPACES])
 {
     ret[0] = &g->cache;
@@ -77,6 +87,8 @@ bool stepgo_shadow(StepWork *w, const Stack *below, const View *v, const char *d
         return true;
     if (!may_make(v, &g->root, path, &ok, e) ||
         (ok && !go_space(w, below, &g->root, path, &space, &ok, e)))
+        return false;
+    if (ok && g->live && !lies_at(v, path, &ok, e))
         return false;
     if (!ok)
         return true;

@@ -120,12 +120,13 @@ void gowatch_end(GoWatch *x)
 }
 
 /* A limit on watches may be reached now and not tomorrow. */
-static void failed_key(Digest *ret)
+static void failed_key(const StepWork *w, Digest *ret)
 {
     scoped(key) KeyBuilder k;
     char day[32];
     (void)snprintf(day, sizeof day, "%lld", (long long)time(NULL) / 86400);
     key_begin(&k, "gowatch failed 1");
+    key_text(&k, "scope", w->env->go_scope ? w->env->go_scope : "");
     key_text(&k, "day", day);
     key_end(&k, ret);
 }
@@ -135,7 +136,7 @@ bool gowatch_possible(StepWork *w, bool *ret, Err *e)
     scoped(buf) Buf b = BUF_INIT;
     Digest key;
     bool found;
-    failed_key(&key);
+    failed_key(w, &key);
     if (!store_memo_get(w->env->store, &key, &b, &found, e))
         return false;
     *ret = !found;
@@ -146,7 +147,7 @@ bool gowatch_lost(StepWork *w, const GoWatch *x)
 {
     Digest key;
     Err ignored = ERR_INIT;
-    failed_key(&key);
+    failed_key(w, &key);
     if (x && x->fd < 0)
         (void)!store_memo_put(w->env->store, &key, "", 0, &ignored); /* else it runs twice again */
     return x && x->lost;

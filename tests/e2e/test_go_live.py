@@ -259,6 +259,16 @@ def test_what_cannot_be_followed_is_not_lent_in_the_end(lighters, bases):
     assert child.returncode == 0 and b"it used more of what lighter lends it than could be followed, so it runs again without" in err, err
 
 
+def test_a_build_cache_behind_a_link_is_left_alone(pair):
+    lighter, cold = pair
+    text = SINGLE.format(run="go build -v -o main .").replace("WORKDIR", "RUN mkdir /else && mv /root /else/root && ln -s /else/root /root\nWORKDIR", 1)
+    context = project(lighter, {"link": ""})
+    build(lighter, context, SINGLE.format(run="go build -v -o main ."))
+    assert "runs again" not in build(lighter, context, text, tag="warm").stderr
+    build(cold, context, text, "--go-cache=off", tag="cold")
+    assert differences(contents(lighter, "warm"), contents(cold, "cold")) == {}
+
+
 def test_where_the_kernel_tells_nothing_a_command_runs_twice_once_a_day(lighters, bases):
     """No inotify is to be had in this user namespace."""
     lighter = lighters("single", bases=[bases("golang")])
