@@ -543,6 +543,7 @@ def test_a_cache_mount_without_its_directory_begins_empty(lighter):
 @pytest.mark.parametrize("damage", ["text", "page"])
 def test_a_database_that_cannot_be_read_is_begun_anew(lighter, bases, damage):
     first = two_stages(lighter)
+    assert wait_for(lambda: not lighter.writers_out(), 30), "nobody writes the database back"
     path = lighter.store / "meta.db"
     with database(lighter) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
