@@ -210,7 +210,7 @@ def test_a_command_that_takes_files_away_runs_twice_once(pair, proxy, modules):
     text = (SINGLE.format(run="sh ./s.sh") + "FROM scratch\nCOPY --from=0 /app/main /\n")
     first = build_with(lighter, proxy, context, text)
     assert "it changed modules that lighter unpacked for it" in first.stderr and first.stderr.count("runs again") == 1
-    assert sum("runtime" in line.split() for line in first.log) == 1, "it was not compiled twice"
+    assert sum("runtime" in line.split() for line in first.log) <= 1, "it was not compiled twice"
     assert "runs again" not in build_with(lighter, proxy, context, text, "--no-cache").stderr
 
 
