@@ -263,9 +263,11 @@ void gowatch_end(GoWatch *w);
 /* gowatch_possible - false when nothing came for a command of this project today. Fails with
  * ERR_STORE. */
 NODISCARD bool gowatch_possible(StepWork *w, bool *ret, Err *e);
-/* gowatch_lost - whether not all is known. Where nothing came at all, nobody is to count on it
- * today. */
-bool gowatch_lost(StepWork *w, const GoWatch *x);
+/* gowatch_lost - whether not all is known; not for NULL. */
+bool gowatch_lost(const GoWatch *x);
+/* gowatch_give_up - where nothing came at all for a command that ended by itself,
+ * gowatch_possible() says so from now on; at best. */
+void gowatch_give_up(StepWork *w, const GoWatch *x);
 /* gowatch_opened - whether it opened a file of a directory that has this place in g->watched. */
 bool gowatch_opened(const GoWatch *w, size_t dir, const char *name);
 /* gowatch_entries - the names of all entries of a GOCACHE, "<hex>-a", that it opened. */

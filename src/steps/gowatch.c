@@ -143,14 +143,19 @@ bool gowatch_possible(StepWork *w, bool *ret, Err *e)
     return true;
 }
 
-bool gowatch_lost(StepWork *w, const GoWatch *x)
+bool gowatch_lost(const GoWatch *x)
+{
+    return x && x->lost;
+}
+
+void gowatch_give_up(StepWork *w, const GoWatch *x)
 {
     Digest key;
     Err ignored = ERR_INIT;
+    if (x->fd >= 0)
+        return;
     failed_key(w, &key);
-    if (x && x->fd < 0)
-        (void)!store_memo_put(w->env->store, &key, "", 0, &ignored); /* else it runs twice again */
-    return x && x->lost;
+    (void)!store_memo_put(w->env->store, &key, "", 0, &ignored); /* else it runs twice again */
 }
 
 bool gowatch_opened(const GoWatch *x, size_t dir, const char *name)

@@ -284,7 +284,7 @@ typedef struct Attempt {
 /* What was lent is taken back, and looked for in what the command wrote. */
 static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
 {
-    bool stale, other = false, changed = false, tells = false, lost = gowatch_lost(w, go->watch),
+    bool stale, other = false, changed = false, tells = false, lost = gowatch_lost(go->watch),
                 failed = t->end.cancelled || t->end.code;
     uint64_t at = clock_ns();
     StepGoSearch search = {.word = NULL};
@@ -300,6 +300,8 @@ static bool take_back(StepWork *w, Attempt *t, StepGo *go, Err *e)
         (!stepgo_take_parts(w, t->below, go, t->upper, &other, e) ||
          !stepgo_put_back(w, t->below, go, t->upper, &changed, e)))
         return false;
+    if (lost)
+        gowatch_give_up(w, go->watch);
     steps_span(w, "what Go left", at);
     t->without_modules = other;
     if (tells)
