@@ -129,8 +129,9 @@ bool fs_mkdirs(int dirfd, const char *path, Err *e)
     scoped(buf) Buf b = BUF_INIT;
     if (mkdirat(dirfd, path, 0755) == 0) /* mostly the others are there */
         return true;
+    bool there = errno == EEXIST;
     buf_puts(&b, path);
-    for (size_t i = errno == EEXIST ? b.len + 1 : 1; i <= b.len; i++) {
+    for (size_t i = 1; !there && i <= b.len; i++) {
         if (b.ptr[i] != '/' && b.ptr[i] != 0)
             continue;
         char c = b.ptr[i];
