@@ -56,6 +56,11 @@ NODISCARD bool out_commit(OutFile *f, Err *e);
 /* out_abort - drop what was not committed, and free. */
 void out_abort(OutFile *f);
 
+static inline bool fs_same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
 /* fs_mkdirs - make a directory and its parents, mode 0755; existing ones are fine. */
 NODISCARD bool fs_mkdirs(int dirfd, const char *path, Err *e);
 /*

@@ -50,8 +50,7 @@ static bool same_state(const struct Watched *w, const struct stat *b)
         a->st_gid != b->st_gid)
         return false;
     return w->stub ||
-           (a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-            a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec);
+           (fs_same_time(a->st_mtim, b->st_mtim) && fs_same_time(a->st_ctim, b->st_ctim));
 }
 
 static void look_at_watched(Places *p)

@@ -28,11 +28,6 @@ static bool unmark(const Tidy *t, const char *path)
 
 /* ---- entries that are as they were ---- */
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool same_bytes(int a, int b)
 {
     enum { BLOCK = 64 << 10 };
@@ -65,7 +60,7 @@ static bool unchanged(Tidy *t, Arena *a, const char *path, const ViewNode *below
     if (!view_lookup(&own, path, VIEW_NOFOLLOW, &node, t->e))
         return false;
     if (!node.exists || (!S_ISDIR(node.st.st_mode) && node.st.st_nlink > 1) ||
-        !same_time(node.st.st_mtim, below->st.st_mtim))
+        !fs_same_time(node.st.st_mtim, below->st.st_mtim))
         return true;
     if (!view_entry(&own, a, &node, &mine, t->e) ||
         !view_entry(&t->below.view, a, below, &theirs, t->e))

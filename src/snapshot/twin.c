@@ -10,18 +10,12 @@
  *   twins/<id>   a mark: the paths, a line each
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/file.h>
 
 #include "base/fs.h"
 #include "snapshot/upper.h"
 
 enum { MARK_MAX = 64 << 10 };
-
-static void mark_path(SnapshotId id, char out[static STORE_TMP_MAX])
-{
-    (void)snprintf(out, STORE_TMP_MAX, "twins/%llu", (unsigned long long)id);
-}
 
 bool snapshot_twins_allow(Store *s, SnapshotId id, const StrList *paths, Err *e)
 {
@@ -33,7 +27,7 @@ bool snapshot_twins_allow(Store *s, SnapshotId id, const StrList *paths, Err *e)
             buf_printf(&text, "%s\n", paths->v[i]);
     if (!text.len)
         return true;
-    mark_path(id, path);
+    store_snapshot_mark(id, path);
     if (mkdirat(store, "twins", 0700) < 0 && errno != EEXIST)
         return err_errno(e, ERR_STORE, "create '%s/twins'", store_path(s));
     return fs_write_file(store, path, text.ptr, text.len, e);
@@ -46,7 +40,7 @@ static bool lock_mark(Store *s, SnapshotId id, int *ret_fd, Err *e)
     struct stat mine, now;
     int store = store_dirfd(s), locked;
     *ret_fd = -1;
-    mark_path(id, path);
+    store_snapshot_mark(id, path);
     scoped(fd) int fd = openat(store, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || err_errno(e, ERR_STORE, "open '%s/%s'", store_path(s), path);
@@ -97,11 +91,6 @@ static const char *next_path(Arena *a, const char **text)
 
 /* ---- a second name ---- */
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 /* Whether what is at `path` is that very file, and looks as it is to look. */
 static bool is_same(int snapshot, Arena *a, const char *path, int file, const TreeEntry *want)
 {
@@ -114,7 +103,7 @@ static bool is_same(int snapshot, Arena *a, const char *path, int file, const Tr
            node.exists && !strcmp(node.path, path) && node.st.st_ino == st.st_ino &&
            node.st.st_dev == st.st_dev && view_entry(&v, a, &node, &t, &ignored) &&
            t.mode == want->mode && t.uid == want->uid && t.gid == want->gid &&
-           same_time(t.mtime, want->mtime) && tree_xattrs_same(&t, want);
+           fs_same_time(t.mtime, want->mtime) && tree_xattrs_same(&t, want);
 }
 
 bool snapshot_twin_make(Store *s, SnapshotId id, int file, const TreeEntry *want, const char *to,
@@ -173,7 +162,7 @@ static bool own_all(Store *s, SnapshotId id, Err *e)
     for (const char *p = buf_str(&m.text); (file = next_path(&m.arena, &p));)
         if (!own_file(s, &m.arena, m.dir, file, e))
             return false;
-    mark_path(id, path);
+    store_snapshot_mark(id, path);
     return unlinkat(store_dirfd(s), path, 0) == 0 ||
            err_errno(e, ERR_STORE, "remove '%s/%s'", store_path(s), path);
 }

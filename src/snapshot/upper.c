@@ -282,16 +282,11 @@ bool upper_mkdirs(Upper *u, const char *path, uint32_t mode, uint32_t uid, uint3
     return true;
 }
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool unchanged(int fd, const TreeEntry *t)
 {
     struct stat st;
     return fstat(fd, &st) == 0 && (uint64_t)st.st_size == t->size &&
-           same_time(st.st_mtim, t->mtime) && same_time(st.st_ctim, t->ctime);
+           fs_same_time(st.st_mtim, t->mtime) && fs_same_time(st.st_ctim, t->ctime);
 }
 
 /* Whether a file has the bytes whose digest is in the key; of a racy one nothing but the bytes can

@@ -30,17 +30,23 @@ typedef struct CopyEarly {
 
 /* ---- is it worth it? ---- */
 
+/* Whether a step is `top`, or one that its root is made of. */
+static bool stands_on(const Plan *plan, const PlanStep *top, const PlanStep *step)
+{
+    for (const PlanStep *s = top;; s = &plan->steps[s->inputs[0]]) {
+        if (s == step)
+            return true;
+        if (!s->ninput)
+            return false;
+    }
+}
+
 /* Whether the step's layer is one of an image's. */
 static bool is_kept(const StepsEnv *env, const PlanStep *step)
 {
     for (size_t i = 0; i < env->nkept; i++)
-        for (const PlanStep *s = &env->plan->steps[env->kept[i]];;
-             s = &env->plan->steps[s->inputs[0]]) {
-            if (s == step)
-                return true;
-            if (!s->ninput)
-                break;
-        }
+        if (stands_on(env->plan, &env->plan->steps[env->kept[i]], step))
+            return true;
     return false;
 }
 
@@ -66,17 +72,6 @@ static bool is_worth(StepWork *w, Err *e)
 }
 
 /* ---- one file in two snapshots ---- */
-
-/* Whether a step is `top`, or one that its root is made of. */
-static bool stands_on(const Plan *plan, const PlanStep *top, const PlanStep *step)
-{
-    for (const PlanStep *s = top;; s = &plan->steps[s->inputs[0]]) {
-        if (s == step)
-            return true;
-        if (!s->ninput)
-            return false;
-    }
-}
 
 /* Whether a command of this build has the step's result in its root, or mounts it. */
 static bool is_mounted(const Plan *plan, const PlanStep *step)

@@ -116,8 +116,10 @@ static bool dress_files(Live *l, const char *dir, Err *e)
     scoped(arena) Arena a = {0};
     StrList names;
     scoped(fd) int fd = openat(l->dir, dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || !fs_list(&a, fd, &names, e))
-        return fd < 0 ? err_errno(e, ERR_STORE, "open '%s'", dir) : false;
+    if (fd < 0) /* only a layer below has it */
+        return errno == ENOENT || err_errno(e, ERR_STORE, "open '%s'", dir);
+    if (!fs_list(&a, fd, &names, e))
+        return false;
     for (size_t i = 0; i < names.n; i++) {
         struct stat st;
         if (fstatat(fd, names.v[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
@@ -139,7 +141,7 @@ static bool dress_dirs(Live *l, Err *e)
             return err_errno(e, ERR_STORE, "create '%s'", name);
         if (!there && !give(l, l->dir, name, dir_mode(l), e))
             return false;
-        if (faccessat(l->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && !dress_files(l, name, e))
+        if (!dress_files(l, name, e))
             return false;
     }
     return true;

@@ -12,6 +12,14 @@
 
 static const char *const BREAKS = " \t\r\n;|&()<>\"'`=:,";
 
+static bool is_one_of(Str word, const char *const *words, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(word, words[i]))
+            return true;
+    return false;
+}
+
 /* What runs go, or may do so. */
 static bool is_go_word(const char *w, size_t n)
 {
@@ -19,10 +27,8 @@ static bool is_go_word(const char *w, size_t n)
                                         "task", "mage", "goreleaser", "garble"};
     const char *base = memrchr(w, '/', n);
     Str name = base ? (Str){base + 1, n - (size_t)(base + 1 - w)} : (Str){w, n};
-    for (size_t i = 0; i < NELEM(WORDS); i++)
-        if (str_eq(name, WORDS[i]))
-            return true;
-    return (n > 2 && !memcmp(w, "./", 2)) || (n > 3 && !memcmp(w + n - 3, ".sh", 3));
+    return is_one_of(name, WORDS, NELEM(WORDS)) || (n > 2 && !memcmp(w, "./", 2)) ||
+           (n > 3 && !memcmp(w + n - 3, ".sh", 3));
 }
 
 /* The directory that a word names: "/root/", all in it, "~", "$HOME". */
@@ -182,14 +188,6 @@ const char *go_lent_path(Arena *a, const StepsEnv *env, const PlanStep *s, bool 
         return NULL;
     *ret_seen = is_seen(a, env, (size_t)(s - env->plan->steps), path);
     return path;
-}
-
-static bool is_one_of(Str word, const char *const *words, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(word, words[i]))
-            return true;
-    return false;
 }
 
 /* The next word of a command, and what is behind it. */

@@ -385,15 +385,10 @@ typedef struct Stacker {
     Err *e;
 } Stacker;
 
-static bool same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 static bool is_unchanged(const TreeChange *c)
 {
     return c->old && c->now && tree_entry_same(c->old, c->now) &&
-           c->old->link_group == c->now->link_group && same_time(c->old->mtime, c->now->mtime);
+           c->old->link_group == c->now->link_group && fs_same_time(c->old->mtime, c->now->mtime);
 }
 
 static const char *place_in(const Stacker *x, const char *path)
@@ -468,7 +463,7 @@ static bool write_changes(Stacker *x, Upper *up, const View *src)
         if (c->now && !upper_put(up, src, c->now, to, NULL, x->e))
             return false;
     }
-    return !x->now.made || same_time(x->now.time, x->last->time) ||
+    return !x->now.made || fs_same_time(x->now.time, x->last->time) ||
            upper_touch_dir(up, x->now.target, x->now.time, x->e);
 }
 

@@ -218,8 +218,10 @@ static bool take_away(Collection *c, const StrList *names, bool *gone)
             return false;
         if (renameat(c->s->dirfd, from, c->s->dirfd, to) < 0 && errno != ENOENT)
             return err_errno(c->e, ERR_STORE, "move '%s/%s' away", c->s->path, from);
-        if (names->v[i][0] == 's') /* and its mark, see snapshot/twin.c; another time at worst */
-            (void)unlinkat(c->s->dirfd, arena_printf(&c->arena, "twins/%s", names->v[i] + 1), 0);
+        if (names->v[i][0] != 's')
+            continue;
+        store_snapshot_mark(strtoull(names->v[i] + 1, NULL, 10), to);
+        (void)unlinkat(c->s->dirfd, to, 0); /* at worst it stays, and is of nothing */
     }
     return true;
 }

@@ -11,6 +11,11 @@ void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX])
     (void)snprintf(out, STORE_TMP_MAX, "snapshots/%llu", (unsigned long long)id);
 }
 
+void store_snapshot_mark(SnapshotId id, char out[static STORE_TMP_MAX])
+{
+    (void)snprintf(out, STORE_TMP_MAX, "twins/%llu", (unsigned long long)id);
+}
+
 bool store_snapshot_open(Store *s, SnapshotId id, int *ret_fd, Err *e)
 {
     char path[STORE_TMP_MAX];

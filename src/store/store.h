@@ -110,6 +110,8 @@ typedef uint64_t SnapshotId;
 
 /* store_snapshot_path - where a snapshot lies, relative to store_dirfd(). */
 void store_snapshot_path(SnapshotId id, char out[static STORE_TMP_MAX]);
+/* store_snapshot_mark - where what snapshot/twin.c says of it lies; it goes with it. */
+void store_snapshot_mark(SnapshotId id, char out[static STORE_TMP_MAX]);
 /* store_snapshot_open - open a snapshot's directory; the caller closes it. Fails with ERR_STORE. */
 NODISCARD bool store_snapshot_open(Store *s, SnapshotId id, int *ret_fd, Err *e);
 /* store_snapshot_add - publish the finished directory `tmp` (relative to store_dirfd()) as a
