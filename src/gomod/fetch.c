@@ -156,7 +156,7 @@ static void get_info(Gomod *g, Arena *a, const Ask *ask, Got *ret)
 static bool kept_mod(Gomod *g, const Ask *ask, Got *ret)
 {
     const char *h1 = sums_get(g, &ask->req->mod, true);
-    if (!h1 || !keep_get_mod(g, h1, &ret->text))
+    if (!h1 || !gomod_mod(g, h1, &ret->text))
         return false;
     ret->status = 200;
     ret->type = "text/plain; charset=utf-8";

@@ -61,6 +61,16 @@ bool gomod_step_new(Gomod *g, const GoSettings *settings, bool alone, GomodStep 
     return true;
 }
 
+bool gomod_step_said(const GomodStep *s, const char *path, Digest *ret)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    const char *proxy = first_proxy(s);
+    if (!*proxy || !keep_get_info(s->g, proxy, path, &text))
+        return false;
+    digest_of(buf_str(&text), text.len, ret);
+    return true;
+}
+
 const char *gomod_step_word(const GomodStep *s)
 {
     return s->word;

@@ -72,6 +72,12 @@ void gomod_settle(Gomod *g);
 bool gomod_wanted(Gomod *g, size_t i, GoModule *ret, const char **ret_h1);
 
 /*
+ * gomod_known_mod - the go.mod files that were learned, and their h1: number `i`, from 0; go.sum
+ * files that differ give one module twice. False: there are no more. The texts live as long as `g`.
+ */
+bool gomod_known_mod(Gomod *g, size_t i, GoModule *ret, const char **ret_h1);
+
+/*
  * gomod_check_offline - whether the store has what was learned. Fails with ERR_NETWORK, naming what
  * is missing.
  */
@@ -95,6 +101,14 @@ const char *gomod_step_word(const GomodStep *s);
 const char *gomod_step_dir(const GomodStep *s);
 /* gomod_step_asks - whether a proxy of the step's is asked through the gateway. */
 bool gomod_step_asks(const GomodStep *s);
+/*
+ * gomod_step_said - the name of what the store has of the first proxy's word of a version.
+ *
+ *   path  of the request, "<module>/@v/<version>.info"
+ *
+ * False: it has none.
+ */
+bool gomod_step_said(const GomodStep *s, const char *path, Digest *ret);
 /*
  * gomod_step_listen - serve on a listening socket, which is taken; -1: on one of our own, on the
  * caller's loopback. Fails with ERR_ENV.
@@ -135,6 +149,10 @@ typedef struct GomodMaterial {
  * False when it is not there. The texts of `ret` are in `a`.
  */
 bool gomod_find(Gomod *g, Arena *a, const char *h1, const char **ret_path, GomodMaterial *ret);
+/* gomod_has_mod - whether the store has a go.mod with this h1; gomod_mod - append it, which is
+ * whole; false: it is not there. */
+bool gomod_has_mod(Gomod *g, const char *h1);
+bool gomod_mod(Gomod *g, const char *h1, Buf *out);
 /* gomod_sum - the h1 that was learned for a module's zip, in the arena; NULL: none. */
 const char *gomod_sum(Gomod *g, Arena *a, const GoModule *m);
 /*

@@ -76,6 +76,8 @@ struct Gomod {
     Map sums; /* "path@version", or with "/go.mod" -> Sum */
     Known *known;
     size_t nknown, known_cap;
+    size_t *mods; /* which of them are go.mod files */
+    size_t nmod, mod_cap;
     GoView *views;
     Wanted *wanted;
     size_t nwanted, wanted_cap;
@@ -111,9 +113,7 @@ int keep_open_zip(Gomod *g, const char *h1);
 /* keep_put_zip - publish the directory `tmp`, which has a file `zip`, as this module. */
 NODISCARD bool keep_put_zip(Gomod *g, const char *tmp, const GomodMaterial *m, const char *source,
                             Err *e);
-/* keep_get_mod, keep_put_mod - a go.mod by its h1. False when it is not there. */
-bool keep_get_mod(Gomod *g, const char *h1, Buf *out);
-bool keep_has_mod(Gomod *g, const char *h1);
+/* keep_put_mod - keep a go.mod by its h1. */
 void keep_put_mod(Gomod *g, const char *h1, Str text);
 /* keep_get_info, keep_put_info - what a proxy said of a version; `path` is the request's. */
 bool keep_get_info(Gomod *g, const char *proxy, const char *path, Buf *out);

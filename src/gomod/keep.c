@@ -199,14 +199,14 @@ const char *keep_mod_path(Arena *a, const char *h1)
     return arena_printf(a, "gomod/texts/mod/%.2s/%s", hex, hex);
 }
 
-bool keep_has_mod(Gomod *g, const char *h1)
+bool gomod_has_mod(Gomod *g, const char *h1)
 {
     scoped(arena) Arena a = {0};
     return use_texts(g, false) &&
            faccessat(store_dirfd(g->store), keep_mod_path(&a, h1), F_OK, 0) == 0;
 }
 
-bool keep_get_mod(Gomod *g, const char *h1, Buf *out)
+bool gomod_mod(Gomod *g, const char *h1, Buf *out)
 {
     scoped(arena) Arena a = {0};
     size_t before = out->len;

@@ -41,6 +41,8 @@ static void know(Gomod *g, const GoSumLine *l)
     Known k = {{arena_strdup(&g->arena, l->mod.path), arena_strdup(&g->arena, l->mod.version)},
                l->gomod,
                arena_strdup(&g->arena, l->hash)};
+    if (k.gomod)
+        *ARENA_PUSH(&g->arena, g->mods, g->nmod, g->mod_cap) = g->nknown;
     *ARENA_PUSH(&g->arena, g->known, g->nknown, g->known_cap) = k;
     hash_init(&h);
     hash_add(&h, k.mod.path, strlen(k.mod.path) + 1);
@@ -106,7 +108,7 @@ static bool is_here(Gomod *g, const Wanted *w, const GoProxyList *l, const char 
         return l->n && faccessat(store_dirfd(g->store), keep_info_path(&a, l->v[0].url, path), F_OK,
                                  0) == 0;
     return h1 && (w->kind == GO_REQUEST_ZIP ? keep_has_zip(g, h1) && (!g->trees || has_tree(g, h1))
-                                            : keep_has_mod(g, h1));
+                                            : gomod_has_mod(g, h1));
 }
 
 /* As go goes through the list; what only go itself can ask is left to it. */
@@ -243,6 +245,16 @@ bool gomod_wanted(Gomod *g, size_t i, GoModule *ret, const char **ret_h1)
         return true;
     }
     return false;
+}
+
+bool gomod_known_mod(Gomod *g, size_t i, GoModule *ret, const char **ret_h1)
+{
+    if (i >= g->nmod)
+        return false;
+    const Known *k = &g->known[g->mods[i]];
+    *ret = k->mod;
+    *ret_h1 = k->h1;
+    return true;
 }
 
 void prefetch_join(Gomod *g)

@@ -190,7 +190,8 @@ static void find_known(GoIndexJudge *j)
     if (!j->w->env->gomod || !go_trees_known(j->w, j->stack, &j->trees, &ignored))
         return; /* then nothing is kept of them */
     for (size_t i = 0; i < j->trees.n; i++)
-        (void)map_put(&j->known, j->trees.v[i].path, i);
+        if (go_tree_is_module(&j->trees.v[i]))
+            (void)map_put(&j->known, j->trees.v[i].path, i);
 }
 
 static void find_goroot(GoIndexJudge *j)

@@ -40,6 +40,8 @@ bool go_kept_give(StepWork *w, const Stack *below, const View *v, StepGo *g, Err
         return false;
     GocacheNew *all = NEW_N(a, GocacheNew, known.n + 1);
     for (size_t i = 0; i < known.n; i++) {
+        if (!go_tree_is_module(&known.v[i]))
+            continue;
         GocacheNew *x = &all[n];
         go_index_module_id(version, arena_printf(a, "/%s", known.v[i].path), &x->action);
         scoped(fd) int dir = go_open_only(v, known.v[i].path);

@@ -63,26 +63,40 @@ bool go_mounted(const PlanRun *r, const char *path);
 /* go_c_file - is this a name of a file of C: a header, a library? */
 bool go_c_file(const char *name);
 
-/* Modules that lie under the root of a `go mod download`. */
+/* What of a module cache lies under a command's root. */
 typedef struct GoParts GoParts;
 
-/* A module whose files in a snapshot are those of its zip. */
+/* How a part of a module cache is made. */
+typedef enum GoTreeKind {
+    GO_TREE_DIR,  /* links to the files of a directory: an unpacked module */
+    GO_TREE_FILE, /* a link to a file: its zip */
+    GO_TREE_MOD,  /* the go.mod file with this h1 */
+    GO_TREE_TEXT, /* a file with a text */
+} GoTreeKind;
+
+/* A part of a module cache that lies in a snapshot. */
 typedef struct GoTree {
+    GoTreeKind kind;
     const char *path; /* relative to the root */
-    const char *h1;   /* of the zip */
-    const char *from; /* where they are in the module store, relative to store_dirfd() */
+    const char *h1;   /* of two with one path, those with the same are the same */
+    const char *from; /* GO_TREE_DIR, _FILE: where it is, relative to store_dirfd() */
+    const char *text;
 } GoTree;
 
-/* Snapshots that have nothing but such modules. */
+/* Snapshots that have nothing but such parts. */
 typedef struct GoTrees {
     Stack stack;
-    GoTree *v; /* all that is in them, those of the lowest first; without `from` */
+    GoTree *v; /* all that is in them, those of the lowest first: paths and h1 */
     size_t n;
-    uint64_t *sizes; /* by snapshot: how many are in it */
+    size_t *counts;  /* by snapshot: how many are in it */
+    uint64_t *sizes; /* about how many files those are */
 } GoTrees;
 
+/* go_tree_is_module - whether a part is an unpacked module, whose h1 is that of its zip. */
+bool go_tree_is_module(const GoTree *t);
 /*
- * go_trees_make - have snapshots that have these modules, and maybe others.
+ * go_trees_make - have snapshots that have these parts, and maybe others. A word of a proxy may be
+ * missing: there may be another one of the same name.
  *
  *   cache  GOMODCACHE, relative to the root
  *
@@ -90,7 +104,7 @@ typedef struct GoTrees {
  */
 NODISCARD bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n,
                              GoTrees *ret, Err *e);
-/* go_trees_known - the modules that are known to be in these layers. Fails with ERR_STORE. */
+/* go_trees_known - what is known to be in these layers. Fails with ERR_STORE. */
 NODISCARD bool go_trees_known(StepWork *w, const Stack *st, GoTrees *ret, Err *e);
 /*
  * go_trees_hide - put whiteouts for all but these into a directory that lies over them.
@@ -106,6 +120,8 @@ NODISCARD bool go_trees_hide(Arena *a, const GoTrees *t, int upper, const char *
  * has; trees have them already. Fails with ERR_STORE. */
 NODISCARD bool go_trees_dress(int fd, Err *e);
 
+/* go_is_plain - whether a command is `go mod download`, or go commands that run nothing but go. */
+bool go_is_plain(const PlanRun *r);
 /* go_is_download - whether a command is `go mod download` and nothing else. */
 bool go_is_download(const PlanRun *r);
 /*

@@ -200,18 +200,19 @@ static Str next_word(const char **p)
 }
 
 /* One command: go with what builds, or what changes nothing but the shell. `go list -m` would tell
- * which modules are unpacked already. */
-static bool is_harmless(const char **p)
+ * which modules are unpacked already. With `builds` it does not run what it has built either. */
+static bool is_harmless(const char **p, bool builds)
 {
     static const char *const SHELL[] = {"cd", "set", "export", "mkdir", "echo", "true", ":"};
-    static const char *const GO[] = {"build", "install",  "test",   "vet",
-                                     "run",   "generate", "version"};
+    static const char *const GO[] = {"build", "install", "vet", "version"};
+    static const char *const RUNS[] = {"test", "run", "generate"};
     Str word = next_word(p);
     while (word.len && memchr(word.ptr, '=', word.len) && (**p == ' ' || **p == '\t'))
         word = next_word(p); /* CGO_ENABLED=0 go build */
-    if (str_eq(word, "go"))
-        return is_one_of(next_word(p), GO, NELEM(GO));
-    return is_one_of(word, SHELL, NELEM(SHELL));
+    if (!str_eq(word, "go"))
+        return is_one_of(word, SHELL, NELEM(SHELL));
+    word = next_word(p);
+    return is_one_of(word, GO, NELEM(GO)) || (!builds && is_one_of(word, RUNS, NELEM(RUNS)));
 }
 
 /* The rest of a command; false when another command is in it, or behind a pipe. */
@@ -224,13 +225,26 @@ static bool skip_rest(const char **p)
 }
 
 /* Whether a text is such commands, one after the other. */
-static bool is_go_alone(const char *text)
+static bool is_go_alone(const PlanRun *r, bool builds)
 {
-    const char *p = text;
+    const char *p = r->argv.n ? r->argv.v[r->argv.n - 1] : "";
     while (*(p += strspn(p, " \t\r\n;&|")))
-        if (!is_harmless(&p) || !skip_rest(&p))
+        if (!is_harmless(&p, builds) || !skip_rest(&p))
             return false;
     return true;
+}
+
+bool go_is_plain(const PlanRun *r)
+{
+    static const char *const SHELLS[] = {"sh", "bash", "ash", "dash"};
+    static const char *const RUNS[] = {"toolexec", "vettool"};
+    const char *flags = env_get(&r->env, "GOFLAGS");
+    for (size_t i = 0; i < NELEM(RUNS); i++)
+        if (go_named(r, RUNS[i]) || (flags && strstr(flags, RUNS[i])))
+            return false;
+    return go_is_download(r) || (!r->script && r->argv.n == 3 && !strcmp(r->argv.v[1], "-c") &&
+                                 is_one_of(str_c(path_base(r->argv.v[0])), SHELLS, NELEM(SHELLS)) &&
+                                 is_go_alone(r, true));
 }
 
 bool go_may_unpack(Arena *a, const StepsEnv *env, const PlanStep *s, const char *cache)
@@ -243,8 +257,7 @@ bool go_may_unpack(Arena *a, const StepsEnv *env, const PlanStep *s, const char 
     for (size_t i = 0; i < NELEM(NAMES); i++)
         if (go_named(r, NAMES[i]))
             return false;
-    return is_go_alone(r->argv.n ? r->argv.v[r->argv.n - 1] : "") ||
-           !is_seen(a, env, (size_t)(s - env->plan->steps), cache);
+    return is_go_alone(r, false) || !is_seen(a, env, (size_t)(s - env->plan->steps), cache);
 }
 
 const char *go_shadow_path(Arena *a, const StepsEnv *env, const PlanStep *s)

@@ -1,10 +1,10 @@
 /*
- * steps/gotrees.c - directories of unpacked modules that several layers stand on.
+ * steps/gotrees.c - directories with parts of a module cache that several layers stand on.
  *
- * A layer of `go mod download` is what the command wrote, over snapshots that have nothing but the
- * trees of modules. The next layer stands on the same ones and on one more, which has what is new:
- * a dependency more costs its own files. Where there are many, one takes the place of the small
- * ones. What lies there and is not in a layer, a whiteout hides.
+ * A layer of `go mod download` is what the command wrote, over snapshots that have nothing but
+ * modules, unpacked and as they came, and go.mod files. The next layer stands on the same ones and
+ * on one more, which has what is new: a dependency more costs its own files. Where there are many,
+ * one takes the place of the small ones. What lies there and is not in a layer, a whiteout hides.
  */
 #include <errno.h>
 #include <sys/sysmacros.h>
@@ -16,6 +16,17 @@
 
 /* A path that is looked for is looked for in each of them. */
 enum { CHAIN_MAX = 6 };
+
+bool go_tree_is_module(const GoTree *t)
+{
+    return !strstr(t->path, "/@v/");
+}
+
+/* What proxies say, and lists of versions, are not proven by anything: two may differ. */
+static bool is_word(const char *path)
+{
+    return strstr(path, "/@v/") && (str_ends(path, ".info") || !strcmp(path_base(path), "list"));
+}
 
 /* ---- what is in a snapshot ---- */
 
@@ -56,18 +67,31 @@ static bool read_trees(StepWork *w, SnapshotId id, GoTrees *out, size_t *cap, bo
     return true;
 }
 
+/* About how many files they are. */
+static uint64_t size_of(const GoTree *v, size_t n)
+{
+    enum { FILES_OF_A_MODULE = 200 };
+    uint64_t size = 0;
+    for (size_t i = 0; i < n; i++)
+        size += go_tree_is_module(&v[i]) ? FILES_OF_A_MODULE : 1;
+    return size;
+}
+
 /* *ret_all is false when something else may be in them. */
 static bool find_known(StepWork *w, const Stack *st, GoTrees *ret, bool *ret_all, Err *e)
 {
     size_t cap = 0;
-    *ret = (GoTrees){.stack = *st, .sizes = NEW_N(&w->arena, uint64_t, st->n + 1)};
+    *ret = (GoTrees){.stack = *st,
+                     .counts = NEW_N(&w->arena, size_t, st->n + 1),
+                     .sizes = NEW_N(&w->arena, uint64_t, st->n + 1)};
     *ret_all = true;
     for (size_t i = 0; i < st->n; i++) {
         bool known;
         size_t before = ret->n;
         if (!read_trees(w, st->ids[i], ret, &cap, &known, e))
             return false;
-        ret->sizes[i] = ret->n - before;
+        ret->counts[i] = ret->n - before;
+        ret->sizes[i] = ret->n == before ? 0 : size_of(ret->v + before, ret->n - before);
         *ret_all = *ret_all && known;
     }
     return true;
@@ -126,30 +150,63 @@ bool go_trees_dress(int fd, Err *e)
     return true;
 }
 
-static bool fill(StepWork *w, const char *tmp, const GoTree *v, size_t n, Err *e)
+static bool put_text(int fd, const char *path, Str text, Err *e)
+{
+    return fs_write_file(fd, path, text.ptr, text.len, e) &&
+           (fchmodat(fd, path, 0644, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", path));
+}
+
+/* Texts are written and not linked: two in one layer would be one file. *ret_done is false where
+ * the store has lost it. */
+static bool put(StepWork *w, int fd, const GoTree *t, bool *ret_done, Err *e)
+{
+    scoped(buf) Buf text = BUF_INIT;
+    int store = store_dirfd(w->env->store);
+    *ret_done = true;
+    switch (t->kind) {
+    case GO_TREE_DIR:
+        return link_tree(store, fd, t->from, t->path, e);
+    case GO_TREE_FILE:
+        return linkat(store, t->from, fd, t->path, 0) == 0 ||
+               err_errno(e, ERR_STORE, "link '%s'", t->path);
+    case GO_TREE_MOD:
+        *ret_done = gomod_mod(w->env->gomod, t->h1, &text);
+        return !*ret_done || put_text(fd, t->path, (Str){buf_str(&text), text.len}, e);
+    case GO_TREE_TEXT:
+        return put_text(fd, t->path, str_c(t->text), e);
+    }
+    return false;
+}
+
+/* `v` is left with what came into it. */
+static bool fill(StepWork *w, const char *tmp, GoTree *v, size_t *n, Err *e)
 {
     int raw = -1, store = store_dirfd(w->env->store);
+    size_t done = 0;
     if (!fs_mkdirs(store, tmp, e) || !fs_open_dir(store, tmp, &raw, e))
         return false;
     scoped(fd) int fd = raw;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < *n; i++) {
         scoped(arena) Arena a = {0};
-        if (!fs_mkdirs(fd, path_dir(&a, v[i].path), e) ||
-            !link_tree(store, fd, v[i].from, v[i].path, e))
+        bool put_in;
+        if (!fs_mkdirs(fd, path_dir(&a, v[i].path), e) || !put(w, fd, &v[i], &put_in, e))
             return false;
+        if (put_in)
+            v[done++] = v[i];
     }
+    *n = done;
     return go_trees_dress(fd, e);
 }
 
 /* One snapshot more, over those of the chain. */
-static bool add_snapshot(StepWork *w, Stack *chain, const GoTree *v, size_t n, Err *e)
+static bool add_snapshot(StepWork *w, Stack *chain, GoTree *v, size_t n, Err *e)
 {
     Store *s = w->env->store;
     char tmp[STORE_TMP_MAX];
     SnapshotId id;
     if (!store_tmp(s, "trees", tmp, e))
         return false;
-    if (!fill(w, tmp, v, n, e) || !store_snapshot_add_over(s, tmp, chain->ids, chain->n, &id, e)) {
+    if (!fill(w, tmp, v, &n, e) || !store_snapshot_add_over(s, tmp, chain->ids, chain->n, &id, e)) {
         store_discard(s, tmp);
         return false;
     }
@@ -204,14 +261,14 @@ static void index_by_path(Map *m, const GoTree *v, size_t n)
         (void)map_put(m, v[i].path, i);
 }
 
-/* How many of its snapshots are good for these modules: with other files under a name none is, nor
+/* How many of its snapshots are good for these parts: with other files under a name none is, nor
  * those above it. */
 static size_t count_good(const GoTrees *chain, const GoTree *want, const Map *wanted)
 {
     const GoTree *t = chain->v;
     for (size_t i = 0; i < chain->stack.n; i++)
-        for (uint64_t k = 0, x; k < chain->sizes[i]; k++, t++)
-            if (map_get(wanted, t->path, &x) && strcmp(want[x].h1, t->h1) != 0)
+        for (uint64_t k = 0, x; k < chain->counts[i]; k++, t++)
+            if (map_get(wanted, t->path, &x) && strcmp(want[x].h1, t->h1) != 0 && !is_word(t->path))
                 return i;
     return chain->stack.n;
 }
@@ -219,15 +276,29 @@ static size_t count_good(const GoTrees *chain, const GoTree *want, const Map *wa
 static void cut(GoTrees *chain, size_t n)
 {
     while (chain->stack.n > n)
-        chain->n -= chain->sizes[--chain->stack.n];
+        chain->n -= chain->counts[--chain->stack.n];
 }
 
-/* Which of these a chain lacks, when no more of it is kept than is worth it. */
-static void compare(StepWork *w, GoTrees *chain, const GoTree *want, size_t n, GoTree **ret,
-                    size_t *ret_n)
+/* Which of these a chain lacks. */
+static GoTree *missing(Arena *a, const GoTrees *chain, const GoTree *want, size_t n, size_t *ret_n)
 {
-    Map wanted = {0}, there = {0};
-    size_t cap = 0, both = 0;
+    scoped(map) Map there = {0};
+    GoTree *ret = NULL;
+    size_t cap = 0;
+    uint64_t i;
+    *ret_n = 0;
+    index_by_path(&there, chain->v, chain->n);
+    for (size_t k = 0; k < n; k++)
+        if (!map_get(&there, want[k].path, &i))
+            *ARENA_PUSH(a, ret, *ret_n, cap) = want[k];
+    return ret;
+}
+
+/* The same when no more of the chain is kept than is worth it. */
+static GoTree *compare(StepWork *w, GoTrees *chain, const GoTree *want, size_t n, size_t *ret_n)
+{
+    scoped(map) Map wanted = {0};
+    size_t both = 0;
     uint64_t i;
     index_by_path(&wanted, want, n);
     cut(chain, count_good(chain, want, &wanted));
@@ -235,27 +306,21 @@ static void compare(StepWork *w, GoTrees *chain, const GoTree *want, size_t n, G
         both += map_get(&wanted, chain->v[k].path, &i);
     if (chain->n - both > n) /* much of it nobody wants any more */
         cut(chain, 0);
-    else if (both < n)
-        cut(chain, levels_kept(chain->sizes, chain->stack.n, CHAIN_MAX, n - both));
-    index_by_path(&there, chain->v, chain->n);
-    *ret = NULL;
-    *ret_n = 0;
-    for (size_t k = 0; k < n; k++)
-        if (!map_get(&there, want[k].path, &i))
-            *ARENA_PUSH(&w->arena, *ret, *ret_n, cap) = want[k];
-    map_done(&wanted);
-    map_done(&there);
+    GoTree *lacks = missing(&w->arena, chain, want, n, ret_n);
+    if (!*ret_n || !chain->stack.n)
+        return lacks;
+    cut(chain, levels_kept(chain->sizes, chain->stack.n, CHAIN_MAX, size_of(lacks, *ret_n)));
+    return missing(&w->arena, chain, want, n, ret_n);
 }
 
 bool go_trees_make(StepWork *w, const char *cache, const GoTree *v, size_t n, GoTrees *ret, Err *e)
 {
     Digest key;
-    GoTree *lacks;
     size_t nlack;
     chain_key(w, cache, &key);
     if (!read_chain(w, &key, ret, e))
         return false;
-    compare(w, ret, v, n, &lacks, &nlack);
+    GoTree *lacks = compare(w, ret, v, n, &nlack);
     return !nlack ||
            (add_snapshot(w, &ret->stack, lacks, nlack, e) && write_chain(w, &key, &ret->stack, e) &&
             go_trees_known(w, &ret->stack, ret, e));

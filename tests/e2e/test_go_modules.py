@@ -4,6 +4,7 @@ what is kept is proven, and no image tells of it."""
 import hashlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -587,6 +588,87 @@ def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
         "RUN --network=none GOPROXY=off GOFLAGS=-mod=readonly go mod verify && GOPROXY=off go run . 2>&1\n")
     log = build(go, project(go, a, files={"main.go": MAIN.format(path=a.path)}), proxy=proxy, dockerfile=text).log
     assert "all modules verified" in log and a.path in log
+
+
+# ---- .info, .mod and lists of versions -----------------------------------------------------------
+
+BUILT = "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN CGO_ENABLED=0 go build -o /main .\n"
+
+
+def require(context, *modules):
+    """A main module that reads all go.mod files of its graph, as before Go 1.17."""
+    imports = "".join(f'import _ "{m.path}"\n' for m in modules)
+    (context / "go.mod").write_text("module example.test/main\n\ngo 1.16\n\n" + "".join(f"require {m.path} {m.version}\n" for m in modules))
+    (context / "go.sum").write_text(go_sum(*modules))
+    (context / "main.go").write_text(f"package main\n\n{imports}\nfunc main() {{}}\n")
+
+
+def having(lighter, file):
+    """The snapshots that have a file of the module cache's downloads."""
+    return [path for path in (lighter.store / "snapshots").glob(f"*/go/pkg/mod/cache/download/{file}") if path.is_file()]
+
+
+@pytest.mark.parametrize("mode", ["root", "rootless", "single"])
+@pytest.mark.parametrize("text", [DOWNLOAD, BUILT], ids=["download", "build"])
+def test_versions_come_and_go_and_the_layer_is_the_one_of_a_plain_command(mode, text, lighters, bases, proxy):
+    """A list of versions names those whose go.mod the command has read: what only lay there is not among them."""
+    lighter = lighters(mode, bases=[bases("golang")])
+    old, b, last = (Module("example.test/many/B", version, go="1.16") for version in ("v1.0.0", "v1.1.0", "v1.10.0-rc.1"))
+    a, new = Module("example.test/many/a", requires=[old], go="1.16"), Module("example.test/many/new", go="1.16")
+    proxy.add(a, b, last, new)
+    context = project(lighter, a)
+    for modules in ([a, b], [a, b], [a, b, new], [b], [a, last], [a], [last, new]):
+        require(context, *modules)
+        seen = build(lighter, context, "--no-cache", "-t", "seen:1", proxy=proxy, dockerfile=text)
+        assert "runs again" not in seen.stderr, seen.stderr
+        plain = build(lighter, context, "--no-cache", "--go-gateway=off", "-t", "plain:1", proxy=proxy, dockerfile=text)
+        assert layers(lighter, "seen:1")[-1] == layers(lighter, "plain:1")[-1] or text is BUILT, lighter("compare", "seen:1", "plain:1", code=None).stdout
+        listed = ["find", "/go/pkg/mod", "(", "-type", "f", "-o", "-type", "d", ")", "-exec", "sh", "-c", '[ -d "$1" ] || sha256sum "$1"; stat -c "%n %a %u %g" "$1"', "x", "{}", ";"]
+        assert sorted(lighter.run("seen:1", *listed).stdout.splitlines()) == sorted(lighter.run("plain:1", *listed).stdout.splitlines())
+
+
+@pytest.mark.parametrize("text", [DOWNLOAD, BUILT], ids=["download", "build"])
+def test_what_a_proxy_said_once_is_written_once(text, go, proxy):
+    place = f"example.test/once{len(text)}"
+    old, new = [Module(f"{place}/m{i}") for i in range(12)], [Module(f"{place}/n{i}") for i in range(3)]
+    proxy.add(*old, *new)
+    context = project(go, *old)
+    for i in range(len(new) + 1):
+        require(context, *old, *new[:i])
+        assert build(go, context, proxy=proxy, dockerfile=text).ran
+    assert len(having(go, f"{old[0].base}.mod")) == 2, "what the first command wrote, and what all others were lent"
+    assert len(having(go, f"{old[0].path}/@v/list")) == 2
+    assert [len(having(go, f"{m.base}.mod")) for m in new] == [2, 2, 1]
+
+
+def test_where_the_proxy_says_something_else_it_is_asked(go, proxy):
+    first, then = (Module("example.test/said/a", time=f"202{i}-01-15T10:20:30Z") for i in range(2))
+    beside = Module("example.test/said/b")
+    proxy.add(first, beside)
+    context = project(go, first, beside)
+    for option in ([], ["--no-cache"]):
+        build(go, context, *option, proxy=proxy)
+    proxy.add(then)
+    shutil.rmtree(go.store / "gomod" / "texts" / "info")
+    for view in (go.store / "gomod").glob("view-*"):
+        shutil.rmtree(view)
+    seen = build(go, context, "--no-cache", "-t", "seen:1", proxy=proxy)
+    assert "2021-01-15" in go.run("seen:1", "cat", "/go/pkg/mod/cache/download/example.test/said/a/@v/v1.0.0.info").stdout
+    assert seen.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
+def test_a_command_that_runs_other_programs_too_is_not_believed(go, proxy):
+    """What it leaves as a proxy's word is no word of a proxy's for the next one."""
+    a = Module("example.test/forged/a")
+    proxy.add(a)
+    text = ("FROM golang:1.22 AS b\nWORKDIR /app\nCOPY . .\nRUN sh ./x.sh\n"
+            "FROM golang:1.22\nCOPY --from=b /said /said\n")
+    forge = "printf forged >/go/pkg/mod/cache/download/example.test/forged/a/@v/v1.0.0.info\n"
+    context = project(go, a, files={"main.go": MAIN.format(path=a.path), "x.sh": "go mod download\ngo build -o /main .\n" + forge + "touch /said\n"})
+    build(go, context, proxy=proxy, dockerfile=text)
+    (context / "x.sh").write_text("go mod download\ngo build -o /main .\ncp /go/pkg/mod/cache/download/example.test/forged/a/@v/v1.0.0.info /said\n")
+    build(go, context, "-t", "said:1", proxy=proxy, dockerfile=text)
+    assert '"Version":"v1.0.0"' in go.run("said:1", "cat", "/said").stdout
 
 
 # ---- what it was made of -------------------------------------------------------------------------
