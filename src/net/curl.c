@@ -37,6 +37,7 @@ static bool resolve(void *lib, CurlApi *api, const char **ret_missing)
         {"curl_multi_info_read", &api->multi_info_read},
         {"curl_slist_append", &api->slist_append},
         {"curl_slist_free_all", &api->slist_free_all},
+        {"curl_version_info", &api->version_info},
     };
     for (size_t i = 0; i < NELEM(symbols); i++) {
         void *found = dlsym(lib, symbols[i].name);

@@ -30,6 +30,7 @@ typedef struct CurlApi {
     CURLMsg *(*multi_info_read)(CURLM *m, int *left);
     struct curl_slist *(*slist_append)(struct curl_slist *l, const char *s);
     void (*slist_free_all)(struct curl_slist *l);
+    curl_version_info_data *(*version_info)(CURLversion age);
 } CurlApi;
 
 /* curl_load - the first library of `names` (ended by NULL) that can be loaded, initialised. */

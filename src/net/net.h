@@ -11,8 +11,8 @@
  * go to the scheme, host and port they are for. No message shows a secret of an URL. Connections
  * are kept alive and shared by all threads. Proxies come from the environment (http_proxy,
  * HTTP_PROXY, https_proxy, all_proxy, no_proxy, and their capitals; this machine's own names are
- * never asked of one), trusted certificates from the system or from the file that SSL_CERT_FILE
- * names.
+ * never asked of one), trusted certificates from the system, or from the file and directory that
+ * SSL_CERT_FILE and SSL_CERT_DIR name.
  *
  * Used by: source, registry, go, gomod, cmd.  Uses: base.
  */

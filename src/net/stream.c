@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -46,9 +47,10 @@ struct NetStream {
 
     NetAnswer answer;
     size_t header_bytes;
-    bool begun;  /* the answer's head is complete */
-    bool paused; /* the inbox is full */
-    bool over;   /* libcurl is done, with `code` */
+    bool begun;   /* the answer's head is complete */
+    bool paused;  /* the inbox is full */
+    bool by_name; /* only authorities that lie in a directory, by their hash, are trusted */
+    bool over;    /* libcurl is done, with `code` */
     CURLcode code;
     char why[CURL_ERROR_SIZE];
     const char *ours; /* what went wrong on our side, of which libcurl knows nothing */
@@ -257,11 +259,42 @@ static bool set_authorities(NetStream *s, const char *pem, const char *roots, Er
     return code == CURLE_OK || no_option(s, code, e);
 }
 
+/* A server whose authority is in no such directory was met: the file is read from then on. */
+static atomic_bool needs_file;
+
+/* Where OpenSSL finds an authority by its name. NULL: it is not OpenSSL, or there is none. */
+static const char *authorities_dir(const NetStream *s)
+{
+    const char *dir = getenv("SSL_CERT_DIR");
+    const curl_version_info_data *v = s->curl->version_info(CURLVERSION_NOW);
+    dir = dir && *dir ? dir : "/etc/ssl/certs";
+    return v->ssl_version && str_starts(v->ssl_version, "OpenSSL/") && access(dir, X_OK) == 0
+               ? dir
+               : NULL;
+}
+
+/*
+ * To read the file with all authorities of the world takes 25 ms, for each connection. In the
+ * directory beside it OpenSSL reads the one that a server names; trusted are both.
+ */
+static bool set_dir(NetStream *s, Err *e)
+{
+    const char *dir = atomic_load(&needs_file) ? NULL : authorities_dir(s);
+    if (!dir)
+        return true;
+    s->by_name = true;
+    CURLcode code = s->curl->easy_setopt(s->line->easy, CURLOPT_CAINFO, NULL);
+    return (code == CURLE_OK || no_option(s, code, e)) && set_text(s, CURLOPT_CAPATH, dir, e);
+}
+
 static bool set_trust(NetStream *s, Err *e)
 {
     const NetTrust *t = s->ask->trust;
     const char *roots = getenv("SSL_CERT_FILE"); /* as Go's and OpenSSL's programs read it */
     bool insecure = t && t->insecure;
+    if (!insecure && !(t && t->ca_pem) && !set_dir(s, e))
+        return false;
+    roots = s->by_name ? NULL : roots;
     if (!set_long(s, CURLOPT_SSL_VERIFYPEER, !insecure, e) ||
         !set_long(s, CURLOPT_SSL_VERIFYHOST, insecure ? 0 : 2, e) ||
         (roots && *roots && !set_text(s, CURLOPT_CAINFO, roots, e)))
@@ -420,6 +453,15 @@ static bool run_to_head(NetStream *s, Err *e)
     return (goes_on && (s->begun || !cancel_wanted())) || cancelled(s, e);
 }
 
+/* Whether the server's authority may be in the file that was not read. */
+static bool wants_file(const NetStream *s)
+{
+    bool wants = s->by_name && s->over && s->code == CURLE_PEER_FAILED_VERIFICATION;
+    if (wants)
+        atomic_store(&needs_file, true);
+    return wants;
+}
+
 bool stream_begin(Arena *a, const StreamSpec *spec, NetStream **ret, Err *e)
 {
     const CurlApi *curl;
@@ -438,6 +480,10 @@ bool stream_begin(Arena *a, const StreamSpec *spec, NetStream **ret, Err *e)
     if (!prepare(s, spec->url, spec->method, spec->with_private, e) || !run_to_head(s, e)) {
         net_close(s);
         return false;
+    }
+    if (wants_file(s)) {
+        net_close(s);
+        return stream_begin(a, spec, ret, e);
     }
     *ret = s;
     return true;

@@ -320,6 +320,23 @@ def test_a_proxy_is_passed_through_with_tls(bare, servers, safe, proxy, name):
     assert set(log()) == {f"CONNECT {host}"}
 
 
+def test_the_systems_authorities_lie_in_a_file_or_in_a_directory_under_the_hashes_of_their_names(bare, servers, safe, proxy, temp):
+    certs = servers.certificates()
+    ref, place = f"registry.test:{safe.port}/library/base:1", temp / "authorities"
+    place.mkdir()
+    shutil.copyfile(certs.ca, place / "ca.pem")
+    env = {"https_proxy": proxy[0], "SSL_CERT_DIR": str(place), "SSL_CERT_FILE": str(certs.client)}
+    assert "certificate" in bare("pull", ref, code=4, env=env).error
+    name = subprocess.run(["openssl", "x509", "-noout", "-hash", "-in", certs.ca], check=True, capture_output=True, text=True).stdout.strip()
+    (place / "ca.pem").rename(place / f"{name}.0")
+    bare("pull", ref, env=env)
+    bare("rmi", ref)
+    bare("pull", ref, env={**env, "SSL_CERT_DIR": "/nowhere", "SSL_CERT_FILE": str(certs.ca)})
+    bare("rmi", ref)
+    (place / f"{name}.0").unlink()
+    bare("pull", ref, env={**env, "SSL_CERT_FILE": str(certs.ca)})
+
+
 def test_a_server_without_tls_is_not_talked_to_by_http_unless_somebody_says_so(bare, hub, proxy):
     address, log = proxy
     host = f"registry.test:{hub.port}"
