@@ -135,18 +135,25 @@ bool gomod_note_find(Gomod *g, Arena *a, const char *h1, const char *name, const
 
 /* ---- texts ---- */
 
-static bool use_texts(Gomod *g, bool made)
+static bool use_texts(Gomod *g)
 {
     Err ignored = ERR_INIT;
-    return store_use_made(g->store, "gomod/texts", "go.mod files and versions", made, &ignored);
+    return store_use_made(g->store, "gomod/texts", "", false, &ignored);
+}
+
+/* Nothing waits until it is there: what does not get there is asked for again. */
+static void write_text(Gomod *g, const char *path, Str text)
+{
+    Err ignored = ERR_INIT;
+    if (store_use_grew(g->store, "gomod/texts", "go.mod files and versions", text.len, &ignored))
+        (void)keep_write(g, path, text);
 }
 
 static bool read_text(Gomod *g, const char *path, Buf *out)
 {
     Err ignored = ERR_INIT;
     size_t before = out->len;
-    if (use_texts(g, false) &&
-        fs_read_file(store_dirfd(g->store), path, GOMOD_TEXT_MAX, out, &ignored))
+    if (use_texts(g) && fs_read_file(store_dirfd(g->store), path, GOMOD_TEXT_MAX, out, &ignored))
         return true;
     out->len = before;
     return false;
@@ -202,8 +209,7 @@ const char *keep_mod_path(Arena *a, const char *h1)
 bool gomod_has_mod(Gomod *g, const char *h1)
 {
     scoped(arena) Arena a = {0};
-    return use_texts(g, false) &&
-           faccessat(store_dirfd(g->store), keep_mod_path(&a, h1), F_OK, 0) == 0;
+    return use_texts(g) && faccessat(store_dirfd(g->store), keep_mod_path(&a, h1), F_OK, 0) == 0;
 }
 
 bool gomod_mod(Gomod *g, const char *h1, Buf *out)
@@ -223,8 +229,7 @@ bool gomod_mod(Gomod *g, const char *h1, Buf *out)
 void keep_put_mod(Gomod *g, const char *h1, Str text)
 {
     scoped(arena) Arena a = {0};
-    if (use_texts(g, true))
-        (void)keep_write(g, keep_mod_path(&a, h1), text); /* else it is fetched again */
+    write_text(g, keep_mod_path(&a, h1), text);
 }
 
 const char *keep_info_path(Arena *a, const char *proxy, const char *path)
@@ -243,8 +248,7 @@ bool keep_get_info(Gomod *g, const char *proxy, const char *path, Buf *out)
 void keep_put_info(Gomod *g, const char *proxy, const char *path, Str text)
 {
     scoped(arena) Arena a = {0};
-    if (use_texts(g, true))
-        (void)keep_write(g, keep_info_path(&a, proxy, path), text); /* else it is asked again */
+    write_text(g, keep_info_path(&a, proxy, path), text);
 }
 
 bool keep_link(Gomod *g, const char *from, const char *to)

@@ -17,6 +17,7 @@ typedef struct Use {
     bool fresh;    /* made by this process, so its size is not known yet */
     bool in_place; /* a directory that changes: its size is taken anew after each use */
     uint64_t size; /* once known */
+    uint64_t grew; /* by so much, by what this process put into it */
     const char *type, *what;
 } Use;
 

@@ -10,6 +10,7 @@
 #include "store/keep.h"
 
 /* A lock file with more is damaged; a build of 100,000 steps has a tenth of it. */
+enum { BLOCK = 4096 }; /* of a disk: a small file has one, and its name has room in it */
 enum { LEASES_MAX = 64 << 20, BLANK_MAX = 256 << 10, USES_FOLD = 1 << 20, USES_MAX = 64 << 20 };
 
 /* ---- names ---- */
@@ -251,21 +252,34 @@ bool store_use(Store *s, const char *path, const char *what, Err *e)
     return true;
 }
 
-bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e)
+/* `grew` is added to what is there. */
+static bool use_changed(Store *s, const char *path, const char *what, bool fresh, uint64_t grew,
+                        Err *e)
 {
     char name[NAME_MAX_LEN];
     bool gone;
     (void)snprintf(name, sizeof name, "d%.120s", path);
-    if (!lease(s, name, made, &gone, e))
+    if (!lease(s, name, fresh, &gone, e))
         return false;
-    if (!made)
+    if (!fresh && !grew)
         return true;
     pthread_mutex_lock(&s->lock);
     Use *u = use_of(s, name);
     bool noted = u->what != NULL;
     u->what = arena_strdup(&s->arena, what);
+    u->grew += grew;
     pthread_mutex_unlock(&s->lock);
     return noted || durable_note(s, name, e);
+}
+
+bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e)
+{
+    return use_changed(s, path, what, made, 0, e);
+}
+
+bool store_use_grew(Store *s, const char *path, const char *what, uint64_t size, Err *e)
+{
+    return use_changed(s, path, what, false, (size | (BLOCK - 1)) + 1, e);
 }
 
 bool store_index(Store *s, const char *dir, const char *rule, char out[static STORE_TMP_MAX],
@@ -384,9 +398,11 @@ static bool measure(Store *s, int64_t *ret_growth, Err *e)
     for (size_t i = 0; i < s->nuse; i++) {
         Use *u = &s->uses[i];
         uint64_t before = 0;
-        if (u->in_place && !old_size(s, u->name, &before, e))
+        if ((u->in_place || u->grew) && !old_size(s, u->name, &before, e))
             return false;
-        if (u->fresh || u->in_place)
+        if (u->grew && before)
+            u->size = before + u->grew;
+        else if (u->fresh || u->in_place || u->grew)
             u->size = tree_usage(s->dirfd, name_path(&a, u->name), NULL);
         *ret_growth += (int64_t)u->size - (int64_t)before;
     }
@@ -519,7 +535,8 @@ bool store_note_uses(Store *s, Err *e)
     if (!s->nuse)
         return true;
     for (size_t i = 0; i < s->nuse; i++)
-        news = news || s->uses[i].fresh || s->uses[i].in_place || s->uses[i].size;
+        news =
+            news || s->uses[i].fresh || s->uses[i].in_place || s->uses[i].size || s->uses[i].grew;
     if (!news && log_uses(s))
         return true;
     scoped(arena) Arena a = {0};
@@ -536,7 +553,7 @@ bool store_note_uses(Store *s, Err *e)
     for (size_t i = 0; ok && i < s->nuse; i++) { /* said once; the leases stay */
         Use *u = &s->uses[i];
         u->fresh = false;
-        u->size = 0;
+        u->size = u->grew = 0;
         u->type = u->what = NULL;
     }
     return ok;

@@ -369,6 +369,11 @@ NODISCARD bool store_use(Store *s, const char *path, const char *what, Err *e);
  */
 NODISCARD bool store_use_made(Store *s, const char *path, const char *what, bool made, Err *e);
 /*
+ * store_use_grew - the same for a directory that many files come into, one after the other: it is
+ * not measured again for each, but is bigger by a file of so many bytes.
+ */
+NODISCARD bool store_use_grew(Store *s, const char *path, const char *what, uint64_t size, Err *e);
+/*
  * store_index - where what is known of a directory outside is kept, relative to store_dirfd(); it
  * is used by this process from now on, and need not be there. Who makes it says so with
  * store_use().
