@@ -81,6 +81,11 @@ const char *gomod_step_dir(const GomodStep *s)
     return s->dir;
 }
 
+void gomod_step_ready(const GomodStep *s)
+{
+    view_ready(s->g, first_proxy(s));
+}
+
 bool gomod_step_asks(const GomodStep *s)
 {
     for (size_t i = 0; i < NELEM(s->asked); i++)

@@ -28,6 +28,8 @@ Gomod *gomod_new(Store *s, const GomodOpts *o)
 void gomod_stop(Gomod *g)
 {
     bool cancelled = cancel_wanted();
+    if (g)
+        views_join(g);
     if (!g || !g->pre.nthread)
         return;
     pthread_mutex_lock(&g->lock);

@@ -99,6 +99,8 @@ NODISCARD bool gomod_step_new(Gomod *g, const GoSettings *s, bool alone, GomodSt
 const char *gomod_step_word(const GomodStep *s);
 /* gomod_step_dir - the directory that is a file:// proxy, relative to store_dirfd(). */
 const char *gomod_step_dir(const GomodStep *s);
+/* gomod_step_ready - wait until all that the store had is in it. */
+void gomod_step_ready(const GomodStep *s);
 /* gomod_step_asks - whether a proxy of the step's is asked through the gateway. */
 bool gomod_step_asks(const GomodStep *s);
 /*

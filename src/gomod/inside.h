@@ -51,6 +51,9 @@ typedef struct Known {
 typedef struct GoView {
     const char *path;  /* relative to the store */
     const char *proxy; /* whose word of versions is in it; "" for none */
+    Gomod *g;
+    pthread_t thread; /* that fills it, where `apart` */
+    bool apart, filling;
     struct GoView *next;
 } GoView;
 
@@ -193,8 +196,12 @@ void fetch(Gomod *g, Arena *a, const Ask *ask, Got *ret);
 /* ---- view.c: a directory for go ---- */
 
 /* view_path - the view of all that was learned, for steps whose first proxy is this, relative to
- * the store; made, and filled with what the store has. Fails with ERR_STORE. */
+ * the store; made, and from now on filled with what the store has. Fails with ERR_STORE. */
 NODISCARD bool view_path(Gomod *g, const char *proxy, const char **ret, Err *e);
+/* view_ready - wait until all that was there is in it. */
+void view_ready(Gomod *g, const char *proxy);
+/* views_join - until nothing is filled any more; once. */
+void views_join(Gomod *g);
 /* view_add - the store has something new: show it in the views where it is known. */
 void view_add(Gomod *g, const GoModule *m, bool gomod, const char *h1);
 /* view_add_info - the same for what a proxy says of a version. */

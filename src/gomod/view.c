@@ -82,17 +82,6 @@ static void fill(Gomod *g, const GoView *v)
     }
 }
 
-static bool make(Gomod *g, const GoView *v, Err *e)
-{
-    scoped(arena) Arena a = {0};
-    if (!store_use_made(g->store, v->path, "links for go.sum", true, e))
-        return false;
-    if (!keep_dirs(g, arena_printf(&a, "%s/p", v->path)))
-        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(g->store), v->path);
-    fill(g, v);
-    return true;
-}
-
 static const char *mark(Arena *a, const GoView *v)
 {
     return arena_printf(a, "%s/complete", v->path);
@@ -103,6 +92,47 @@ static void mark_complete(Gomod *g, const GoView *v)
     scoped(arena) Arena a = {0};
     if (faccessat(store_dirfd(g->store), mark(&a, v), F_OK, 0) < 0)
         (void)keep_write(g, mark(&a, v), (Str){"", 0}); /* else the next build looks again */
+}
+
+/* What was learned does not change any more. */
+static void *fill_main(void *arg)
+{
+    GoView *v = arg;
+    Gomod *g = v->g;
+    fill(g, v);
+    pthread_mutex_lock(&g->lock);
+    v->filling = false;
+    if (g->complete)
+        mark_complete(g, v);
+    pthread_cond_broadcast(&g->landed);
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+/* The links take some milliseconds, in which a step has other things to do; the lock is held. */
+static bool make(Gomod *g, GoView *v, Err *e)
+{
+    scoped(arena) Arena a = {0};
+    if (!store_use_made(g->store, v->path, "links for go.sum", true, e))
+        return false;
+    if (!keep_dirs(g, arena_printf(&a, "%s/p", v->path)))
+        return err_errno(e, ERR_STORE, "create '%s/%s'", store_path(g->store), v->path);
+    v->filling = true;
+    v->apart = pthread_create(&v->thread, NULL, fill_main, v) == 0;
+    if (!v->apart) {
+        fill(g, v);
+        v->filling = false;
+    }
+    return true;
+}
+
+void views_join(Gomod *g)
+{
+    for (GoView *v = g->views; v; v = v->next) {
+        if (v->apart)
+            (void)pthread_join(v->thread, NULL);
+        v->apart = false;
+    }
 }
 
 /* What a view is called: go.sum files and a proxy. */
@@ -136,12 +166,15 @@ bool view_path(Gomod *g, const char *proxy, const char **ret, Err *e)
     bool ok = true;
     if (!v) {
         v = NEW(&g->arena, GoView);
-        *v = (GoView){view_name(g, &g->arena, proxy), arena_strdup(&g->arena, proxy), g->views};
+        *v = (GoView){.path = view_name(g, &g->arena, proxy),
+                      .proxy = arena_strdup(&g->arena, proxy),
+                      .g = g,
+                      .next = g->views};
         ok = store_use_made(g->store, v->path, "", false, e) &&
              (faccessat(store_dirfd(g->store), mark(&a, v), F_OK, 0) == 0 || make(g, v, e));
         if (ok)
             g->views = v;
-        if (ok && g->complete)
+        if (ok && g->complete && !v->filling)
             mark_complete(g, v);
     }
     if (ok)
@@ -155,6 +188,16 @@ void view_complete(Gomod *g)
     pthread_mutex_lock(&g->lock);
     g->complete = true;
     for (const GoView *v = g->views; v; v = v->next)
-        mark_complete(g, v);
+        if (!v->filling)
+            mark_complete(g, v);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void view_ready(Gomod *g, const char *proxy)
+{
+    pthread_mutex_lock(&g->lock);
+    for (const GoView *v = g->views; v; v = v->next)
+        while (v->filling && !strcmp(v->proxy, proxy))
+            pthread_cond_wait(&g->landed, &g->lock);
     pthread_mutex_unlock(&g->lock);
 }

@@ -50,18 +50,20 @@ static bool begin_modules(StepWork *w, StepGo *g, StrList *env, Err *e)
     bool alone = g->root.netrc || w->step->u.run.network == PLAN_NET_NONE;
     GoSettings *settings = NEW(&w->arena, GoSettings);
     *settings = g->root.settings;
+    uint64_t at = clock_ns();
     if (!gomod_step_new(w->env->gomod, settings, alone, &g->mod, e))
         return false;
+    steps_span(w, "modules for go.sum", at);
     if (!g->mod)
         return true;
-    const char *dir = gomod_step_dir(g->mod), *at = NULL;
+    const char *dir = gomod_step_dir(g->mod), *place = NULL;
     if (dir && w->env->host.mode != MODE_CHROOT) {
-        at = arena_printf(&w->arena, "/dev/lighter-%s", gomod_step_word(g->mod));
+        place = arena_printf(&w->arena, "/dev/lighter-%s", gomod_step_word(g->mod));
         g->mounts[g->nmount++] =
-            (SandboxMount){.kind = SANDBOX_BIND, .target = at, .readonly = true, .source = dir};
+            (SandboxMount){.kind = SANDBOX_BIND, .target = place, .readonly = true, .source = dir};
     }
     bool ok = open_gateway(w, g, e);
-    g->proxy = gomod_step_proxy(g->mod, &w->arena, at, g->port);
+    g->proxy = gomod_step_proxy(g->mod, &w->arena, place, g->port);
     env_set(&w->arena, env, "GOPROXY", g->proxy);
     return ok;
 }
@@ -79,6 +81,8 @@ bool stepgo_begin(StepWork *w, const Stack *below, const char *dir, StrList *env
               stepgo_parts(w, &sv.view, arena_printf(&w->arena, "%s.parts", dir), ret, e) &&
               stepgo_shadow(w, below, &sv.view, arena_printf(&w->arena, "%s.cache", dir), ret, e) &&
               gowatch_begin(w, ret, e);
+    if (ret->mod)
+        gomod_step_ready(ret->mod);
     steps_span(w, "what Go is lent", at);
     return ok;
 }

@@ -252,9 +252,11 @@ static bool lay_out(StepWork *w, const View *v, const char *dir, StepGo *g, GoPa
 {
     int raw = -1, store = store_dirfd(w->env->store);
     StrList dirs;
+    uint64_t at = clock_ns();
     if (p->watched && go_is_plain(&w->step->u.run) &&
         !gotexts_read(w, g, v, &p->texts_key, &p->texts, e))
         return false;
+    steps_span(w, "words of proxies", at);
     add_all(w, p);
     if (!p->nlent)
         return true;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fs.h"
+#include "base/late.h"
 #include "base/map.h"
 #include "steps/golang.h"
 
@@ -113,7 +114,7 @@ void gowatch_end(GoWatch *x)
         return;
     gowatch_stop(x);
     if (x->fd >= 0)
-        close(x->fd);
+        late_close(x->fd); /* the kernel waits for all who might still tell of something */
     close(x->stop);
     map_done(&x->opened);
     arena_done(&x->arena);
