@@ -595,11 +595,11 @@ def test_modules_from_parts_are_built_and_verified_offline(go, proxy):
 BUILT = "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN CGO_ENABLED=0 go build -o /main .\n"
 
 
-def require(context, *modules):
-    """A main module that reads all go.mod files of its graph, as before Go 1.17."""
+def require(context, *modules, listed=()):
+    """A main module that reads all go.mod files of its graph, as before Go 1.17; go.sum may list more."""
     imports = "".join(f'import _ "{m.path}"\n' for m in modules)
     (context / "go.mod").write_text("module example.test/main\n\ngo 1.16\n\n" + "".join(f"require {m.path} {m.version}\n" for m in modules))
-    (context / "go.sum").write_text(go_sum(*modules))
+    (context / "go.sum").write_text(go_sum(*modules, *listed))
     (context / "main.go").write_text(f"package main\n\n{imports}\nfunc main() {{}}\n")
 
 
@@ -618,7 +618,7 @@ def test_versions_come_and_go_and_the_layer_is_the_one_of_a_plain_command(mode, 
     proxy.add(a, b, last, new)
     context = project(lighter, a)
     for modules in ([a, b], [a, b], [a, b, new], [b], [a, last], [a], [last, new]):
-        require(context, *modules)
+        require(context, *modules, listed=[a, b, last, new])
         seen = build(lighter, context, "--no-cache", "-t", "seen:1", proxy=proxy, dockerfile=text)
         assert "runs again" not in seen.stderr, seen.stderr
         plain = build(lighter, context, "--no-cache", "--go-gateway=off", "-t", "plain:1", proxy=proxy, dockerfile=text)
@@ -641,9 +641,10 @@ def test_what_a_proxy_said_once_is_written_once(text, go, proxy):
     assert [len(having(go, f"{m.base}.mod")) for m in new] == [2, 2, 1]
 
 
-def test_where_the_proxy_says_something_else_it_is_asked(go, proxy):
-    first, then = (Module("example.test/said/a", time=f"202{i}-01-15T10:20:30Z") for i in range(2))
-    beside = Module("example.test/said/b")
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+def test_where_the_proxy_says_something_else_that_is_in_the_layer(go, proxy, known):
+    first, then = (Module(f"example.test/said{known}/a".lower(), time=f"202{i}-01-15T10:20:30Z") for i in range(2))
+    beside = Module(f"example.test/said{known}/b".lower())
     proxy.add(first, beside)
     context = project(go, first, beside)
     for option in ([], ["--no-cache"]):
@@ -652,9 +653,44 @@ def test_where_the_proxy_says_something_else_it_is_asked(go, proxy):
     shutil.rmtree(go.store / "gomod" / "texts" / "info")
     for view in (go.store / "gomod").glob("view-*"):
         shutil.rmtree(view)
+    if known:
+        build(go, project(go, then, files={"other": ""}), proxy=proxy)
     seen = build(go, context, "--no-cache", "-t", "seen:1", proxy=proxy)
-    assert "2021-01-15" in go.run("seen:1", "cat", "/go/pkg/mod/cache/download/example.test/said/a/@v/v1.0.0.info").stdout
+    assert "2021-01-15" in go.run("seen:1", "cat", f"/go/pkg/mod/cache/download/{then.base}.info").stdout
     assert seen.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown", "known"])
+def test_a_version_whose_go_mod_is_another_than_before_is_read_anew(go, proxy, known):
+    path = f"example.test/anew{known}/a".lower()
+    first, then = Module(path), Module(path, go="1.19")
+    beside = Module(f"example.test/anew{known}/b".lower())
+    proxy.add(first, beside)
+    context = project(go, first, beside)
+    for option in ([], ["--no-cache"]):
+        build(go, context, *option, proxy=proxy)
+    proxy.add(then)
+    rewrite(context, then, beside)
+    if known:
+        build(go, project(go, then, files={"other": ""}), proxy=proxy)
+    seen = build(go, context, "-t", "seen:1", proxy=proxy)
+    assert "go 1.19" in go.run("seen:1", "cat", f"/go/pkg/mod/cache/download/{then.base}.mod").stdout
+    assert seen.id == build(go, context, "--no-cache", "--go-gateway=off", proxy=proxy).id
+
+
+def test_where_the_kernel_tells_nothing_the_proxys_words_are_asked_for(lighters, bases, proxy):
+    """No inotify is to be had in this user namespace: the first download of the day runs twice, and modules lie there all the same."""
+    lighter = lighters("single", bases=[bases("golang")])
+    none = ["unshare", "-r", "sh", "-c", 'echo 0 >/proc/sys/user/max_inotify_instances && exec "$0" "$@"']
+    modules = [Module(f"example.test/mute/m{i}") for i in range(3)]
+    proxy.add(*modules)
+    context = project(lighter, modules[0])
+    for i in range(len(modules)):
+        rewrite(context, *modules[:i + 1])
+        seen = build(lighter, context, "-t", "seen:1", proxy=proxy, before=none)
+        assert ("than could be followed, so it runs again without" in seen.stderr) == (i == 0)
+    assert len(holders(lighter, "example.test/mute/m0@v1.0.0")) == 2, "of the plain run, and one for the others"
+    assert seen.id == build(lighter, context, "--no-cache", "--go-gateway=off", proxy=proxy, before=none).id
 
 
 def test_a_command_that_runs_other_programs_too_is_not_believed(go, proxy):
