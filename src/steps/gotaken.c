@@ -58,17 +58,22 @@ static void find_wanted(StepWork *w, const GoParts *p, int cache, const GoWatch 
 
 /* ---- lists of versions ---- */
 
-typedef struct Unwanted {
+typedef struct Versions {
     StepWork *w;
     const char *dir;
-    const Map *mods; /* by base: 1 when it only lay there */
-} Unwanted;
+    const Map *wanted; /* the go.mod files that lay there and were opened, by base */
+    int cache;         /* what the command wrote */
+} Versions;
 
-static bool is_unwanted(void *arg, const char *version)
+/* Whether the layer has no go.mod of a version. */
+static bool is_gone(void *arg, const char *version)
 {
-    const Unwanted *x = arg;
+    const Versions *x = arg;
     uint64_t one;
-    return map_get(x->mods, arena_printf(&x->w->arena, "%s%s", x->dir, version), &one);
+    const char *base = arena_printf(&x->w->arena, "%s%s", x->dir, version);
+    return !map_get(x->wanted, base, &one) &&
+           faccessat(x->cache, arena_printf(&x->w->arena, "%s.mod", base), F_OK,
+                     AT_SYMLINK_NOFOLLOW) < 0;
 }
 
 static bool put_list(int cache, Arena *a, const char *dir, const char *text, Err *e)
@@ -79,17 +84,17 @@ static bool put_list(int cache, Arena *a, const char *dir, const char *text, Err
 }
 
 /* What a list says that go wrote, or that lay there, without the versions that only lay there. */
-static bool take_list(StepWork *w, const GoVersions *l, const Map *unwanted, int cache,
+static bool take_list(StepWork *w, const GoVersions *l, const Map *wanted, int cache,
                       const char **ret, bool *ret_lies, Err *e)
 {
     scoped(buf) Buf own = BUF_INIT;
-    Unwanted x = {w, l->dir, unwanted};
+    Versions x = {w, l->dir, wanted, cache};
     const char *path = arena_printf(&w->arena, "%slist", l->dir);
     bool wrote = faccessat(cache, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
     if (wrote && !fs_read_file(cache, path, 1 << 20, &own, e))
         return false;
     const char *was = wrote ? buf_str(&own) : l->text;
-    *ret = gotexts_without(&w->arena, was, is_unwanted, &x);
+    *ret = gotexts_without(&w->arena, was, is_gone, &x);
     *ret_lies = !wrote && *ret_lies && !strcmp(*ret, was);
     return *ret_lies || !**ret || (wrote && !strcmp(*ret, was)) ||
            put_list(cache, &w->arena, l->dir, *ret, e);
@@ -99,11 +104,11 @@ static bool take_list(StepWork *w, const GoVersions *l, const Map *unwanted, int
 static bool take_lists(StepWork *w, const GoParts *p, bool *wanted, int cache, GoTexts *next,
                        Err *e)
 {
-    scoped(map) Map unwanted = {0}, lies = {0};
+    scoped(map) Map opened = {0}, lies = {0};
     for (size_t i = 0; i < p->nlent; i++) {
         const Lent *l = &p->lent[i];
-        if (l->role == ROLE_MOD && !wanted[i])
-            (void)map_put(&unwanted, p->v[l->i].base, 1);
+        if (l->role == ROLE_MOD && wanted[i])
+            (void)map_put(&opened, p->v[l->i].base, 1);
         else if (l->role == ROLE_LIST)
             (void)map_put(&lies, p->texts.lists[l->i].dir, i);
     }
@@ -112,7 +117,7 @@ static bool take_lists(StepWork *w, const GoParts *p, bool *wanted, int cache, G
         const char *text;
         uint64_t at;
         bool there = map_get(&lies, l->dir, &at), stays = there;
-        if (!take_list(w, l, &unwanted, cache, &text, &stays, e))
+        if (!take_list(w, l, &opened, cache, &text, &stays, e))
             return false;
         if (there)
             wanted[at] = stays;
