@@ -123,9 +123,17 @@ def pair(module_lighters, bases):
     return [module_lighters(bases=[bases("golang")]) for _ in range(2)]
 
 
+def entries(lighter, tag):
+    """The entries of build caches in each layer."""
+    return [sorted(name for name in layer.names() if name.endswith("-a")) for layer in lighter.image(tag).layers]
+
+
 @pytest.mark.parametrize("what", list(LIVE)[1:])
 def test_what_is_left_is_what_a_cold_build_leaves(pair, what):
     context = check(*pair, *LIVE[what])
+    if what in ("two commands", "a base that has one"):  # what an earlier layer has is not put into the next one again
+        warm, plain = entries(pair[0], "warm"), entries(pair[1], "cold")
+        assert warm == plain and sum(len(names) > 0 for names in warm) >= 2
     if what == "tests":
         edit(pair[0], context, "three")
         log = build(pair[0], context, LIVE[what][0]).log
