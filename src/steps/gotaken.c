@@ -61,12 +61,12 @@ static void find_wanted(StepWork *w, const GoParts *p, int cache, const GoWatch 
 typedef struct Versions {
     StepWork *w;
     const char *dir;
-    const Map *wanted; /* the go.mod files that lay there and were opened, by base */
+    const Map *wanted; /* the go.mod files that lay there and were opened: bases, and directories */
     int cache;         /* what the command wrote */
 } Versions;
 
 /* Whether the layer has no go.mod of a version. */
-static bool is_gone(void *arg, const char *version)
+static bool is_gone(const void *arg, const char *version)
 {
     const Versions *x = arg;
     uint64_t one;
@@ -83,21 +83,28 @@ static bool put_list(int cache, Arena *a, const char *dir, const char *text, Err
            (fchmodat(cache, path, 0644, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", path));
 }
 
-/* What a list says that go wrote, or that lay there, without the versions that only lay there. */
-static bool take_list(StepWork *w, const GoVersions *l, const Map *wanted, int cache,
-                      const char **ret, bool *ret_lies, Err *e)
+/* What a list says that go wrote, or that lay there, without the versions that only lay there.
+ * NULL: no go.mod is beside it, and there is none. *ret_lies is whether it is to be as it lies
+ * there. */
+static bool take_list(const Versions *x, const GoVersions *l, const char **ret, bool *ret_lies,
+                      Err *e)
 {
     scoped(buf) Buf own = BUF_INIT;
-    Versions x = {w, l->dir, wanted, cache};
-    const char *path = arena_printf(&w->arena, "%slist", l->dir);
-    bool wrote = faccessat(cache, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-    if (wrote && !fs_read_file(cache, path, 1 << 20, &own, e))
+    Arena *a = &x->w->arena;
+    uint64_t one;
+    const char *path = arena_printf(a, "%slist", l->dir);
+    bool wrote = faccessat(x->cache, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0, lies = *ret_lies;
+    *ret = NULL;
+    *ret_lies = false;
+    if (!wrote && !map_get(x->wanted, l->dir, &one))
+        return true;
+    if (wrote && !fs_read_file(x->cache, path, GOTEXTS_LIST_MAX, &own, e))
         return false;
     const char *was = wrote ? buf_str(&own) : l->text;
-    *ret = gotexts_without(&w->arena, was, is_gone, &x);
-    *ret_lies = !wrote && *ret_lies && !strcmp(*ret, was);
-    return *ret_lies || !**ret || (wrote && !strcmp(*ret, was)) ||
-           put_list(cache, &w->arena, l->dir, *ret, e);
+    *ret = gotexts_without(a, was, is_gone, x);
+    bool same = !strcmp(*ret, was);
+    *ret_lies = same && !wrote && lies;
+    return (same && (wrote || lies)) || put_list(x->cache, a, l->dir, *ret, e);
 }
 
 /* All lists; those that lie there as they should be are wanted. */
@@ -107,21 +114,25 @@ static bool take_lists(StepWork *w, const GoParts *p, bool *wanted, int cache, G
     scoped(map) Map opened = {0}, lies = {0};
     for (size_t i = 0; i < p->nlent; i++) {
         const Lent *l = &p->lent[i];
-        if (l->role == ROLE_MOD && wanted[i])
-            (void)map_put(&opened, p->v[l->i].base, 1);
-        else if (l->role == ROLE_LIST)
+        if (l->role == ROLE_LIST)
             (void)map_put(&lies, p->texts.lists[l->i].dir, i);
+        if (l->role != ROLE_MOD || !wanted[i])
+            continue;
+        const char *base = p->v[l->i].base;
+        (void)map_put(&opened, base, 1);
+        (void)map_put(&opened, path_dir(&w->arena, base), 1); /* with a slash at its end */
     }
     for (size_t i = 0; i < p->texts.nlist; i++) {
         const GoVersions *l = &p->texts.lists[i];
+        Versions x = {w, l->dir, &opened, cache};
         const char *text;
         uint64_t at;
         bool there = map_get(&lies, l->dir, &at), stays = there;
-        if (!take_list(w, l, &opened, cache, &text, &stays, e))
+        if (!take_list(&x, l, &text, &stays, e))
             return false;
         if (there)
             wanted[at] = stays;
-        if (*text)
+        if (text)
             *ARENA_PUSH(&w->arena, next->lists, next->nlist, next->list_cap) =
                 (GoVersions){l->dir, text};
     }

@@ -10,7 +10,7 @@
 #include "base/fs.h"
 #include "base/map.h"
 
-enum { INFO_MAX = 4096, LIST_MAX = 64 << 10 };
+enum { INFO_MAX = 4096 };
 
 const char *gotexts_base(Arena *a, const GoModule *m)
 {
@@ -23,7 +23,7 @@ const char *gotexts_base(Arena *a, const GoModule *m)
 }
 
 const char *gotexts_without(Arena *a, const char *text,
-                            bool (*gone)(void *arg, const char *version), void *arg)
+                            bool (*gone)(const void *arg, const char *version), const void *arg)
 {
     scoped(buf) Buf out = BUF_INIT;
     for (const char *p = text; *p; p += *p == '\n') {
@@ -161,7 +161,7 @@ typedef struct Lacks {
     const char *dir;
 } Lacks;
 
-static bool lacks(void *arg, const char *version)
+static bool lacks(const void *arg, const char *version)
 {
     const Lacks *x = arg;
     uint64_t one;
@@ -188,15 +188,18 @@ bool gotexts_read(StepWork *w, const StepGo *g, const View *v, Digest *key, GoTe
         if (!is_good_mod(w, g, &known, t) || (t->info && !is_good_info(w, g, t)))
             continue;
         *ARENA_PUSH(&w->arena, ret->v, ret->n, ret->cap) = *t;
-        if (t->mod)
-            (void)map_put(&mods, t->base, 1);
+        if (!t->mod)
+            continue;
+        (void)map_put(&mods, t->base, 1);
+        (void)map_put(&mods, path_dir(&w->arena, t->base), 1); /* with a slash at its end */
     }
     for (size_t i = 0; i < all.nlist; i++) {
+        uint64_t one;
         Lacks x = {&w->arena, &mods, all.lists[i].dir};
+        if (!map_get(&mods, x.dir, &one))
+            continue;
         const char *text = gotexts_without(&w->arena, all.lists[i].text, lacks, &x);
-        if (*text)
-            *ARENA_PUSH(&w->arena, ret->lists, ret->nlist, ret->list_cap) =
-                (GoVersions){all.lists[i].dir, text};
+        *ARENA_PUSH(&w->arena, ret->lists, ret->nlist, ret->list_cap) = (GoVersions){x.dir, text};
     }
     return true;
 }
@@ -259,7 +262,7 @@ bool gotexts_learn(StepWork *w, const GomodStep *mod, int cache, GoTexts *t, Err
         const char *list = arena_printf(&w->arena, "%slist", dir);
         if (!t->v[i].mod || !map_put(&dirs, dir, 1) || !has(w, cache, list, ""))
             continue;
-        if (!fs_read_file(cache, list, LIST_MAX, &b, e))
+        if (!fs_read_file(cache, list, GOTEXTS_LIST_MAX, &b, e))
             return false;
         *ARENA_PUSH(&w->arena, t->lists, t->nlist, t->list_cap) =
             (GoVersions){dir, arena_strdup(&w->arena, buf_str(&b))};

@@ -18,7 +18,8 @@ typedef struct GoText {
     const char *said; /* hex: what the proxy had said of it */
 } GoText;
 
-/* The versions of a module for which it had a go.mod, a line each. */
+/* The versions of a module for which it had a go.mod, a line each; go names none with capitals. */
+enum { GOTEXTS_LIST_MAX = 1 << 20 };
 typedef struct GoVersions {
     const char *dir; /* "cache/download/<module>/@v/" */
     const char *text;
@@ -58,6 +59,6 @@ NODISCARD bool gotexts_keep(StepWork *w, const Digest *key, const GoTexts *t, Er
 
 /* gotexts_without - a list of versions without some: a line each, in the arena. */
 const char *gotexts_without(Arena *a, const char *text,
-                            bool (*gone)(void *arg, const char *version), void *arg);
+                            bool (*gone)(const void *arg, const char *version), const void *arg);
 
 #endif

@@ -627,6 +627,18 @@ def test_versions_come_and_go_and_the_layer_is_the_one_of_a_plain_command(mode, 
         assert sorted(lighter.run("seen:1", *listed).stdout.splitlines()) == sorted(lighter.run("plain:1", *listed).stdout.splitlines())
 
 
+def test_a_list_that_names_no_version_is_there_all_the_same(go, proxy):
+    """go lists no version with capitals: it looks for names of files, in which those are escaped."""
+    capital, beside = Module("example.test/capital/a", "v1.0.0-RC1", go="1.16"), Module("example.test/capital/b", go="1.16")
+    proxy.add(capital, beside)
+    context = project(go, capital)
+    for modules in ([capital], [capital, beside], [beside], [capital, beside]):
+        require(context, *modules, listed=[capital, beside])
+        seen = build(go, context, "--no-cache", "-t", "seen:1", proxy=proxy)
+        plain = build(go, context, "--no-cache", "--go-gateway=off", "-t", "plain:1", proxy=proxy)
+        assert seen.id == plain.id, go("compare", "seen:1", "plain:1", code=None).stdout
+
+
 @pytest.mark.parametrize("text", [DOWNLOAD, BUILT], ids=["download", "build"])
 def test_what_a_proxy_said_once_is_written_once(text, go, proxy):
     place = f"example.test/once{len(text)}"
