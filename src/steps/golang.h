@@ -116,6 +116,10 @@ NODISCARD bool go_trees_known(StepWork *w, const Stack *st, GoTrees *ret, Err *e
  */
 NODISCARD bool go_trees_hide(Arena *a, const GoTrees *t, int upper, const char *cache,
                              const StrList *wanted, Err *e);
+/* go_text_put - make or replace a small file of a module cache, as go makes it. Fails with
+ * ERR_STORE.
+ */
+NODISCARD bool go_text_put(int fd, const char *path, Str text, Err *e);
 /* go_trees_dress - give the directories of a module cache the mode and all of it the time that it
  * has; trees have them already. Fails with ERR_STORE. */
 NODISCARD bool go_trees_dress(int fd, Err *e);

@@ -78,17 +78,16 @@ static GoTree text_tree(StepWork *w, const GoParts *p, const char *path, const c
                     .text = text};
 }
 
-/* A module: *ret_ok is false when go has it from a proxy. */
-static void add_module(StepWork *w, GoParts *p, const GoModule *m, const char *h1, bool *ret_ok)
+/* A module; false when go has it from a proxy. */
+static bool add_module(StepWork *w, GoParts *p, const GoModule *m, const char *h1)
 {
     Arena *a = &w->arena;
     const char *stored, *tree, *base = gotexts_base(a, m);
     GomodMaterial mat;
     Err ignored = ERR_INIT;
-    *ret_ok = base && gomod_find(w->env->gomod, a, h1, &stored, &mat) &&
-              gomod_tree(w->env->gomod, a, m, h1, &tree, &ignored);
-    if (!*ret_ok)
-        return;
+    if (!base || !gomod_find(w->env->gomod, a, h1, &stored, &mat) ||
+        !gomod_tree(w->env->gomod, a, m, h1, &tree, &ignored))
+        return false;
     size_t i = (size_t)(part_of(w, p, base) - p->v);
     /* "cache/download/x/@v/v1.2.3" is of "x@v1.2.3" */
     const char *path = base + strlen("cache/download/"), *at = strstr(path, "/@v/");
@@ -105,6 +104,7 @@ static void add_module(StepWork *w, GoParts *p, const GoModule *m, const char *h
                   .from = arena_printf(a, "%s/zip", stored)});
     lend(w, p, ROLE_MODULE, i, text_tree(w, p, arena_printf(a, "%s.ziphash", base), h1));
     lend(w, p, ROLE_MODULE, i, text_tree(w, p, arena_printf(a, "%s.lock", base), ""));
+    return true;
 }
 
 /* What a proxy would be asked for. */
@@ -114,16 +114,18 @@ static void add_texts(StepWork *w, GoParts *p)
     for (size_t i = 0; i < p->texts.n; i++) {
         const GoText *t = &p->texts.v[i];
         size_t part = (size_t)(part_of(w, p, t->base) - p->v);
-        if (t->mod)
+        if (t->mod) {
+            p->v[part].mod = t;
             lend(w, p, ROLE_MOD, part,
                  (GoTree){.kind = GO_TREE_MOD,
                           .path = arena_printf(a, "%s/%s.mod", p->cache, t->base),
                           .h1 = t->mod});
-        if (t->info)
+        }
+        if (t->info) {
+            p->v[part].info = t;
             lend(w, p, ROLE_INFO, part,
                  text_tree(w, p, arena_printf(a, "%s.info", t->base), t->info));
-        p->v[part].mod = t->mod ? t : p->v[part].mod;
-        p->v[part].info = t->info ? t : p->v[part].info;
+        }
     }
     for (size_t i = 0; i < p->texts.nlist; i++)
         lend(w, p, ROLE_LIST, i,
@@ -147,41 +149,32 @@ static bool find_made(StepWork *w, const View *v, GoParts *p, Err *e)
     return true;
 }
 
-/* What of the wanted modules is here and was not yet added; `added` is by their number. Two go.mod
- * files may want the same. */
-static void add_here(StepWork *w, GoParts *p, Map *seen, bool *added)
+/* What of the wanted modules is here and is not in `added` yet. Two go.mod files may want the same.
+ */
+static void add_here(StepWork *w, GoParts *p, Map *added)
 {
     GoModule m;
     const char *h1;
     for (size_t i = 0; gomod_wanted(w->env->gomod, i, &m, &h1); i++) {
         uint64_t one;
         const char *name = arena_printf(&w->arena, "%s@%s", m.path, m.version);
-        if (added[i] || map_get(seen, name, &one))
-            continue;
-        add_module(w, p, &m, h1, &added[i]);
-        if (added[i])
-            (void)map_put(seen, name, 1);
+        if (!map_get(added, name, &one) && add_module(w, p, &m, h1))
+            (void)map_put(added, name, 1);
     }
 }
 
 /* The others are fetched meanwhile. */
 static void add_all(StepWork *w, GoParts *p)
 {
-    scoped(map) Map seen = {0};
-    GoModule m;
-    const char *h1;
-    size_t n = 0;
+    scoped(map) Map added = {0};
     uint64_t at = clock_ns();
-    while (gomod_wanted(w->env->gomod, n, &m, &h1))
-        n++;
-    bool *added = NEW_N(&w->arena, bool, n + 1);
-    add_here(w, p, &seen, added);
+    add_here(w, p, &added);
     add_texts(w, p);
     steps_span(w, "lay out what is here", at);
     at = clock_ns();
     gomod_settle(w->env->gomod);
     steps_span(w, "wait for modules", at);
-    add_here(w, p, &seen, added);
+    add_here(w, p, &added);
 }
 
 /* What did not get there, go asks for. */

@@ -76,13 +76,6 @@ static bool is_gone(const void *arg, const char *version)
                      AT_SYMLINK_NOFOLLOW) < 0;
 }
 
-static bool put_list(int cache, Arena *a, const char *dir, const char *text, Err *e)
-{
-    const char *path = arena_printf(a, "%slist", dir);
-    return fs_mkdirs(cache, dir, e) && fs_write_file(cache, path, text, strlen(text), e) &&
-           (fchmodat(cache, path, 0644, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", path));
-}
-
 /* What a list says that go wrote, or that lay there, without the versions that only lay there.
  * NULL: no go.mod is beside it, and there is none. *ret_lies is whether it is to be as it lies
  * there. */
@@ -104,7 +97,8 @@ static bool take_list(const Versions *x, const GoVersions *l, const char **ret, 
     *ret = gotexts_without(a, was, is_gone, x);
     bool same = !strcmp(*ret, was);
     *ret_lies = same && !wrote && lies;
-    return (same && (wrote || lies)) || put_list(x->cache, a, l->dir, *ret, e);
+    return (same && (wrote || lies)) ||
+           (fs_mkdirs(x->cache, l->dir, e) && go_text_put(x->cache, path, str_c(*ret), e));
 }
 
 /* All lists; those that lie there as they should be are wanted. */

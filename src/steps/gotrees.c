@@ -150,7 +150,7 @@ bool go_trees_dress(int fd, Err *e)
     return true;
 }
 
-static bool put_text(int fd, const char *path, Str text, Err *e)
+bool go_text_put(int fd, const char *path, Str text, Err *e)
 {
     return fs_write_file(fd, path, text.ptr, text.len, e) &&
            (fchmodat(fd, path, 0644, 0) == 0 || err_errno(e, ERR_STORE, "chmod '%s'", path));
@@ -171,9 +171,9 @@ static bool put(StepWork *w, int fd, const GoTree *t, bool *ret_done, Err *e)
                err_errno(e, ERR_STORE, "link '%s'", t->path);
     case GO_TREE_MOD:
         *ret_done = gomod_mod(w->env->gomod, t->h1, &text);
-        return !*ret_done || put_text(fd, t->path, (Str){buf_str(&text), text.len}, e);
+        return !*ret_done || go_text_put(fd, t->path, (Str){buf_str(&text), text.len}, e);
     case GO_TREE_TEXT:
-        return put_text(fd, t->path, str_c(t->text), e);
+        return go_text_put(fd, t->path, str_c(t->text), e);
     }
     return false;
 }
